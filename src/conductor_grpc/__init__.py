@@ -1,0 +1,1 @@
+"""Conductor workers and clients over gRPC."""

@@ -1,0 +1,1 @@
+"""Generated: the four services, packages conductor.grpc.*."""
