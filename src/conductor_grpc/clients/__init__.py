@@ -1,1 +1,32 @@
+"""Every call of the server's four services, with Python types."""
 
+from __future__ import annotations
+
+from conductor_grpc.clients.event import EventClient
+from conductor_grpc.clients.metadata import MetadataClient, Registered
+from conductor_grpc.clients.results import (
+    PolledTasks,
+    QueueShard,
+    SearchResult,
+    TaskSummary,
+    WorkflowStatus,
+    WorkflowSummary,
+)
+from conductor_grpc.clients.task import TaskClient
+from conductor_grpc.clients.workflow import WorkflowClient
+from conductor_grpc.clients.workflow_run import Workflow
+
+__all__ = [
+    "EventClient",
+    "MetadataClient",
+    "PolledTasks",
+    "QueueShard",
+    "Registered",
+    "SearchResult",
+    "TaskClient",
+    "TaskSummary",
+    "Workflow",
+    "WorkflowClient",
+    "WorkflowStatus",
+    "WorkflowSummary",
+]

@@ -1,1 +1,8 @@
+"""A real Conductor server on this machine, for development and tests (extra ``server``)."""
 
+from __future__ import annotations
+
+from conductor_grpc.server.launcher import RealServer
+from conductor_grpc.server.ports import free_ports
+
+__all__ = ["RealServer", "free_ports"]

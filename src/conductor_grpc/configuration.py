@@ -1,0 +1,202 @@
+"""Where the server is and how this process talks to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from conductor_grpc.errors import ConfigurationError
+from conductor_grpc.transport import addresses
+
+TARGET_VARIABLE = "CONDUCTOR_GRPC_TARGET"
+BASE_URL_VARIABLE = "CONDUCTOR_SERVER_URL"
+
+SERVER_POLL_LIMIT_MS = 5000
+"""The longest wait that the server allows for one poll; it refuses more as INVALID_ARGUMENT."""
+
+
+@dataclass(frozen=True, init=False)
+class Configuration:
+    """Settings of workers and clients: checked at construction, then immutable, hashable and picklable.
+
+    An address that is not given (None) is taken from the environment, `CONDUCTOR_GRPC_TARGET` and
+    `CONDUCTOR_SERVER_URL`, read at construction only. Then:
+
+    * neither known: `localhost:8090` and `http://localhost:8080/api`, the server's defaults;
+    * only one known and it is on this machine: the other follows on the same host with the default port;
+    * only `target` known, on another host or a unix socket: `base_url` is None, nothing uses REST;
+    * only `base_url` known, on another host: ConfigurationError, for a gRPC port cannot be guessed;
+    * `base_url=""`: None whatever the environment says, for a server whose REST port is not reachable.
+
+    Raises ConfigurationError, which names the value, what was expected and what to do.
+    """
+
+    base_url: str | None
+    """The server's REST address: `http(s)://host[:port]/path`, no trailing slash, `/api` where no path was
+    given. Used for what gRPC cannot carry (tasks that hold JSON integers). None: REST is not available."""
+
+    debug: bool
+    """True: `configure_logging()` makes the package log at DEBUG."""
+
+    target: str
+    """The server's gRPC address: `host:port` or another form of gRPC name (`dns:///`, `unix:`, `ipv4:`)."""
+
+    worker_id: str
+    """The name under which this process polls. Default: `hostname-pid-random`, the same for all
+    configurations made in one process. Tasks are reclaimed by it, so no two live processes may share one."""
+
+    domain: str | None
+    """The task domain polled unless a worker names its own; None: tasks without a domain."""
+
+    big_integers: Literal["error", "string"]
+    """What to do with an int beyond 2**53, which gRPC cannot carry exactly: refuse it, or send a string."""
+
+    poll_wait_ms: int
+    """Milliseconds an idle poll waits on the server, 1 to 5000 (the server's limit)."""
+
+    drain_timeout: float
+    """Seconds that running tasks get to finish when a poller stops, 0 or more."""
+
+    outbox_limit: int
+    """Finished tasks not yet acknowledged by the server beyond which no more are polled, at least 1."""
+
+    call_timeout: float
+    """Seconds until a call without a deadline of its own fails, more than 0. Long polls set their own."""
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        debug: bool = False,
+        *,
+        target: str | None = None,
+        worker_id: str | None = None,
+        domain: str | None = None,
+        big_integers: Literal["error", "string"] = "error",
+        poll_wait_ms: int = SERVER_POLL_LIMIT_MS,
+        drain_timeout: float = 30.0,
+        outbox_limit: int = 1000,
+        call_timeout: float = 30.0,
+    ) -> None:
+        if not isinstance(debug, bool):
+            raise ConfigurationError(f"debug {debug!r}: expected True or False")
+        if big_integers not in ("error", "string"):
+            raise ConfigurationError(f"big_integers {big_integers!r}: expected 'error' or 'string'")
+        resolved_target, resolved_base_url = _resolve_addresses(target, base_url)
+        values: dict[str, object] = {
+            "base_url": resolved_base_url,
+            "debug": debug,
+            "target": resolved_target,
+            "worker_id": default_worker_id() if worker_id is None else _name("worker_id", worker_id),
+            "domain": _name("domain", domain) if domain else None,
+            "big_integers": big_integers,
+            "poll_wait_ms": _whole("poll_wait_ms", poll_wait_ms, 1, SERVER_POLL_LIMIT_MS),
+            "drain_timeout": _seconds("drain_timeout", drain_timeout),
+            "outbox_limit": _whole("outbox_limit", outbox_limit, 1, None),
+            "call_timeout": _seconds("call_timeout", call_timeout, zero=False),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def with_changes(self, **changes: Any) -> Configuration:
+        """A copy with some settings changed. Addresses stay as they are, also a base_url that is None.
+
+        (`dataclasses.replace` would resolve an absent base_url anew.)
+        """
+        settings: dict[str, Any] = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        settings["base_url"] = self.base_url or ""
+        return Configuration(**{**settings, **changes})
+
+    def configure_logging(self) -> None:
+        """With `debug`, set the logger `conductor_grpc` to DEBUG; without, change nothing. Pollers call this.
+
+        Where the program has set up no logging at all, a handler to stderr is added too, for Python would
+        otherwise drop everything below WARNING. Calling it again changes nothing.
+        """
+        if not self.debug:
+            return
+        logger = logging.getLogger("conductor_grpc")
+        logger.setLevel(logging.DEBUG)
+        if not logger.hasHandlers():
+            handler = logging.StreamHandler()
+            handler.setFormatter(
+                logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s")
+            )
+            logger.addHandler(handler)
+
+
+def _resolve_addresses(target: str | None, base_url: str | None) -> tuple[str, str | None]:
+    if target is None:
+        target = os.environ.get(TARGET_VARIABLE) or None
+    if base_url is None:
+        base_url = os.environ.get(BASE_URL_VARIABLE) or None
+    target = None if target is None else addresses.check_target(target)
+    if base_url is not None and base_url != "":
+        normalised = addresses.normalise_base_url(base_url)
+        return target or _target_beside(normalised), normalised
+    if target is None:
+        target = f"localhost:{addresses.DEFAULT_GRPC_PORT}"
+    host = addresses.local_host_of_target(target)
+    if base_url == "" or host is None:
+        return target, None
+    return target, f"http://{host}:{addresses.DEFAULT_REST_PORT}/api"
+
+
+def _target_beside(base_url: str) -> str:
+    host = addresses.host_of_base_url(base_url)
+    if not addresses.is_local(host):
+        raise ConfigurationError(
+            f"base_url {base_url!r} is on another host and no gRPC target is given: pass target="
+            f"'{host}:{addresses.DEFAULT_GRPC_PORT}' (with your server's gRPC port) or set {TARGET_VARIABLE}"
+        )
+    return f"{host}:{addresses.DEFAULT_GRPC_PORT}"
+
+
+def _name(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(
+            f"{name} {value!r}: expected a string that is not blank, or None for the default"
+        )
+    if not value.isprintable():
+        raise ConfigurationError(f"{name} {value!r} holds control characters: leave them out")
+    return value
+
+
+def _whole(name: str, value: object, least: int, most: int | None) -> int:
+    expected = (
+        f"expected a whole number from {least} to {most}" if most else f"expected a whole number >= {least}"
+    )
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or value < least
+        or (most is not None and value > most)
+    ):
+        raise ConfigurationError(f"{name} {value!r}: {expected}")
+    return value
+
+
+def _seconds(name: str, value: object, *, zero: bool = True) -> float:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or value < 0 or (value == 0 and not zero):  # type: ignore[operator]
+        raise ConfigurationError(
+            f"{name} {value!r}: expected seconds, a finite number {'>=' if zero else '>'} 0"
+        )
+    return float(value)  # type: ignore[arg-type]
+
+
+_worker_ids: dict[int, str] = {}
+
+
+def default_worker_id() -> str:
+    """`hostname-pid-random`, the same in one process whenever asked, another one in a forked child."""
+    pid = os.getpid()
+    # setdefault: two threads that ask at once for the first time get the same answer.
+    return _worker_ids.setdefault(pid, f"{socket.gethostname()}-{pid}-{secrets.token_hex(4)}")

@@ -1,0 +1,101 @@
+"""Python values -> JSON values, one step at a time.
+
+The codec knows the plain types itself and asks here for all others, so that what a step returns is looked at
+again and an error deep inside names its own path.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import numbers
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, cast
+
+from conductor_grpc.errors import PayloadEncodeError
+
+JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+"""What decoding gives. A whole number within 2**53 is an int, any other number a float."""
+
+_PLAIN = (str, int, float, bool, type(None), dict, list, tuple)
+
+
+def to_plain(value: object) -> object:
+    """`value` as None, bool, int, float, str, dict, list or tuple; what is inside it may still be of other types.
+
+    Plain values come back as they are. An enum gives its value, a dataclass or a pydantic model (anything with
+    `model_dump`) a dict, datetime, date and time their ISO text, a UUID its text, bytes base64. A Decimal gives
+    text, as a double would round it. Other mappings and sequences give a dict or a list.
+
+    Raises PayloadEncodeError, without a path, for everything else and for a conversion that fails.
+    """
+    try:
+        while isinstance(value, enum.Enum) and not isinstance(value, _PLAIN):
+            value = value.value
+        return value if isinstance(value, _PLAIN) else _convert(value)
+    except PayloadEncodeError:
+        raise
+    except Exception as error:
+        name = type(value).__qualname__
+        message = f"converting a value of type {name} failed: {type(error).__qualname__}: {error}"
+        raise PayloadEncodeError(message) from error
+
+
+def to_key(key: object) -> str:
+    """The text of a mapping's key that is not a str: an enum whose value is one.
+
+    Raises PayloadEncodeError, without a path, for all others: JSON has only text keys, and turning 1 into "1"
+    would let two keys fall together.
+    """
+    if isinstance(key, enum.Enum) and isinstance(key.value, str):
+        return key.value
+    raise PayloadEncodeError(
+        f"the key {_describe(key)} has the type {type(key).__qualname__}, expected str: convert the keys with str()"
+    )
+
+
+def _describe(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else text[:80] + "..."
+
+
+def _convert(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, decimal.Decimal):
+        return _decimal(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode("ascii")
+    return _convert_by_behaviour(value)
+
+
+def _convert_by_behaviour(value: object) -> object:
+    model_dump = None if isinstance(value, type) else getattr(value, "model_dump", None)
+    if callable(model_dump):
+        return cast("object", model_dump(mode="json"))
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    if isinstance(value, numbers.Integral):  # those of numpy, for one
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise PayloadEncodeError(
+        f"a value of type {type(value).__qualname__} has no JSON form: convert it to a dict, list, str, number, "
+        "bool or None (sets and generators: to a list)"
+    )
+
+
+def _decimal(value: decimal.Decimal) -> str:
+    if not value.is_finite():
+        raise PayloadEncodeError(f"the number {value} is not finite, which JSON cannot carry: send None instead")
+    return str(value)

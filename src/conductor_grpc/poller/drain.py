@@ -1,0 +1,109 @@
+"""Stopping without losing anything: one order, one deadline, one report."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from conductor_grpc.poller.outbox import Purpose, hand_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from conductor_grpc.poller.intake import Intake
+    from conductor_grpc.poller.outbox import Outbox
+    from conductor_grpc.poller.slots import Slots
+
+logger = logging.getLogger(__name__)
+
+FLUSH_GRACE: Final = 2.0
+"""Seconds the outbox gets for what the drain puts into it last, even where the deadline has passed."""
+
+_STEP: Final = 0.1
+"""How soon a wait notices that the deadline was cut short."""
+
+
+@dataclass(frozen=True)
+class DrainReport:
+    """What became of the tasks that the poller held when it began to stop."""
+
+    done: int = 0
+    """Results that the server accepted while draining."""
+    handed_back: int = 0
+    """Tasks that nobody had begun, back on the server's queue."""
+    cancelled: int = 0
+    """Tasks still running at the deadline: back on the server's queue, their results will be dropped."""
+    unsent: int = 0
+    """Results and hand-backs that the server has not accepted. Such a task is run again after its response
+    timeout."""
+
+    def __str__(self) -> str:
+        return f"{self.done} done, {self.handed_back} handed back, {self.cancelled} cancelled, {self.unsent} unsent"
+
+
+class Deadline:
+    """A point in time that can be moved up to now, from any thread or a signal handler."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._cut = threading.Event()
+
+    def cut(self) -> None:
+        self._cut.set()
+
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return 0.0 if self._cut.is_set() else max(0.0, self._end - time.monotonic())
+
+    def wait(self, attempt: Callable[[float], bool]) -> bool:
+        """Call `attempt(seconds)`, which waits at most that long, until it is true or the deadline has passed."""
+        while not attempt(min(_STEP, self.remaining())):
+            if self.remaining() <= 0:
+                return attempt(0)
+        return True
+
+
+def drain(intakes: Sequence[Intake], slots: Sequence[Slots], outbox: Outbox, deadline: Deadline) -> DrainReport:
+    """Stop polling, hand back what nobody has begun, finish what runs, send every result. Blocks."""
+    before = outbox.accepted.copy()
+    # No new polls, and no task is begun any more. The polls in flight must come back first, though: the server
+    # has taken their tasks off the queue, and cancelling strands them.
+    for intake in intakes:
+        intake.stop()
+    for each in slots:
+        each.close()
+    _hand_back_unstarted(slots, outbox)
+    for intake in intakes:
+        if not deadline.wait(intake.join):
+            logger.warning(
+                "the poll for %r did not come back in time: tasks it brings wait for their response timeout",
+                intake.task_type,
+            )
+    _hand_back_unstarted(slots, outbox)
+    # Running tasks keep their slots, and the outbox keeps sending, until they end or time is over. Another worker
+    # can run one again at once if it is handed back; left alone it would block its workflow until its timeout.
+    for each in slots:
+        if not deadline.wait(each.wait_idle):
+            for task in each.abandon():
+                logger.warning("task %s (%s) did not end in time and is handed back", task.task_id, task.task_def_name)
+                outbox.put(hand_back(task, Purpose.CANCEL))
+    # Last, since everything above puts updates into it.
+    if not deadline.wait(outbox.flush):
+        outbox.flush(FLUSH_GRACE)
+    unsent = len(outbox)
+    outbox.stop()
+    outbox.join(FLUSH_GRACE)
+    sent = outbox.accepted - before
+    report = DrainReport(sent[Purpose.RESULT], sent[Purpose.HAND_BACK], sent[Purpose.CANCEL], unsent)
+    log = logger.error if unsent else logger.info
+    log("drained: %s", report)
+    return report
+
+
+def _hand_back_unstarted(slots: Sequence[Slots], outbox: Outbox) -> None:
+    for each in slots:
+        for task in each.take_back():
+            outbox.put(hand_back(task))

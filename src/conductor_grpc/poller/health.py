@@ -1,0 +1,40 @@
+"""How a poller is doing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WorkerHealth:
+    """One worker of a poller."""
+
+    task_definition_name: str
+    domain: str | None
+    worker_id: str
+    """The id under which the server lists the tasks of this worker."""
+    source: str
+    """`grpc`, or `rest` once the type has carried JSON integers."""
+    concurrency: int
+    running: int
+    """How many tasks run now."""
+    paused: bool
+    seconds_since_poll: float | None
+    """Since the last poll that succeeded, a full house included; None if none has yet."""
+    last_error: str | None
+    """Why the last poll failed; None if it did not."""
+
+
+@dataclass(frozen=True)
+class PollerHealth:
+    """A poller at one moment."""
+
+    healthy: bool
+    """Started, not stopping, every background part alive, and no poll failing."""
+    reasons: tuple[str, ...]
+    """Why it is not healthy; empty if it is."""
+    unsent: int
+    """Results that the server has not accepted yet."""
+    refused: int
+    """Results that the server has refused for good since the start; each was logged as an error."""
+    workers: tuple[WorkerHealth, ...]

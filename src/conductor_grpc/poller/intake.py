@@ -1,0 +1,243 @@
+"""Taking tasks from the server: one thread for each worker."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from conductor_grpc.errors import ErrorKind, ServerError, UnmappablePayloadError
+from conductor_grpc.poller import planner
+from conductor_grpc.poller.part import BackgroundPart
+from conductor_grpc.poller.sources import PollSource, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conductor_grpc.poller.outbox import Outbox
+    from conductor_grpc.poller.part import DeathHandler
+    from conductor_grpc.poller.reclaim import Reclaim
+    from conductor_grpc.poller.slots import Slots
+    from conductor_grpc.worker.task import Task
+
+logger = logging.getLogger(__name__)
+
+SETTLING: Final = 2.0
+"""Seconds the server gets, beyond the wait of a poll that broke, to take its tasks off the queue."""
+
+SHORT_WAIT_MS: Final = 1_000
+"""Longest wait of a poll while there are stranded tasks to look for."""
+
+NOTHING_TAKEN: Final = (ErrorKind.INVALID, ErrorKind.AUTH, ErrorKind.THROTTLED)
+"""Failures that come before the server looks at its queue: they strand nothing."""
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """A poll that may have taken tasks which never arrived."""
+
+    due: float
+    """When to look for them, by the monotonic clock."""
+    since_ms: int
+    """When the poll began, in epoch milliseconds."""
+    most: int
+    """How many it can have lost."""
+
+
+@dataclass(frozen=True)
+class IntakeHooks:
+    """What the intake passes on."""
+
+    arrived: Callable[[Task], None]
+    """Called for each task, before it is queued for a slot."""
+    unreadable: Callable[[Unreadable], None]
+    """Called for each task that cannot be run."""
+
+
+class Intake(BackgroundPart):
+    """Polls for one worker and feeds its slots; finds again what a failed poll has left behind.
+
+    Each intake has a worker id of its own, and one poll at a time in flight under it: whatever the server lists
+    under that id and is not held here has been lost on the way.
+    """
+
+    def __init__(
+        self,
+        task_type: str,
+        worker_id: str,
+        source: PollSource,
+        rest_source: PollSource | None,
+        reclaim: Reclaim,
+        slots: Slots,
+        outbox: Outbox,
+        hooks: IntakeHooks,
+        wait_ms: int,
+        on_death: DeathHandler,
+    ) -> None:
+        """`rest_source` takes over once the type has carried integers; None where REST is out of reach."""
+        super().__init__(f"conductor-intake-{task_type}", on_death)
+        self.task_type = task_type
+        self.worker_id = worker_id
+        self.source = source
+        self._rest_source = rest_source
+        self._reclaim = reclaim
+        self._slots = slots
+        self._outbox = outbox
+        self._hooks = hooks
+        self._wait_ms = wait_ms
+        self._memory = planner.Memory()
+        self._most = planner.MAX_BATCH
+        self._losses: list[_Loss] = []
+        self._reclaim_failures = 0
+        self._state = threading.Condition()
+        self._paused = False
+        self.last_poll: float | None = None
+        """When a poll last succeeded, by the monotonic clock."""
+        self.last_error: ServerError | None = None
+        """Why the last poll failed; None if it did not."""
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def pause(self) -> None:
+        """Take no more tasks after the poll in flight, until `resume`. Does not wait for it."""
+        with self._state:
+            self._paused = True
+
+    def resume(self) -> None:
+        with self._state:
+            self._paused = False
+            self._state.notify_all()
+
+    def _wake(self) -> None:
+        with self._state:
+            self._state.notify_all()
+
+    def _run(self) -> None:
+        while self._may_poll():
+            self._look_for_losses(now=time.monotonic())
+            free = self._slots.reserve(planner.MAX_BATCH)
+            received = 0
+            try:
+                if free and not self.stopping:
+                    received = self._poll(self._next_poll(free))
+            finally:
+                self._slots.settle(free, received)
+            self._sleep(planner.pause(self._memory, random.random()))
+        self._look_for_losses_before_the_end()
+
+    def _may_poll(self) -> bool:
+        """Block while paused or while the outbox is full; False once this part is to stop."""
+        with self._state:
+            self._state.wait_for(lambda: self.stopping or not self._paused)
+        while not self.stopping:
+            if self._outbox.wait_for_room(timeout=0.5):
+                return True
+        return False
+
+    def _sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            with self._state:
+                self._state.wait_for(lambda: self.stopping, seconds)
+
+    def _next_poll(self, free: int) -> planner.Poll:
+        wait_ms = min(self._wait_ms, SHORT_WAIT_MS) if self._losses else self._wait_ms
+        return planner.next_poll(self._memory, free, wait_ms, self._most)
+
+    def _poll(self, poll: planner.Poll) -> int:
+        """One poll; how many tasks it brought. What it may have lost is noted."""
+        began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
+        received = 0
+        try:
+            for item in self.source.poll(poll):
+                received += self._accept(item)
+        except ServerError as error:
+            self.last_error = error
+            self._memory = planner.after_failure(self._memory)
+            if error.kind not in NOTHING_TAKEN:
+                # A poll that the server itself ended has taken all it will; any other may still be at work.
+                settled = isinstance(error, UnmappablePayloadError)
+                due = began if settled else began + max(0, poll.wait_ms) / 1000 + SETTLING
+                self._losses.append(_Loss(due, began_ms, poll.count - received))
+            if isinstance(error, UnmappablePayloadError):
+                self._learn_of_integers(error)
+            else:
+                self._log_failure(error)
+            return received
+        if self._memory.failures:
+            logger.info("polling %r works again", self.task_type)
+        self.last_error = None
+        self.last_poll = time.monotonic()
+        self._memory = planner.after_answer(self._memory, poll, received, (self.last_poll - began) * 1000)
+        return received
+
+    def _accept(self, item: Task | Unreadable) -> int:
+        """Queue the task; 1 if it occupies a slot."""
+        if isinstance(item, Unreadable):
+            self._hooks.unreadable(item)
+            return 0
+        self._hooks.arrived(item)
+        self._slots.submit(item)
+        return 1
+
+    def _learn_of_integers(self, error: UnmappablePayloadError) -> None:
+        """Poll this type from now on such that one task with an integer does not strand a whole batch."""
+        self._memory = planner.Memory()  # the server is well: no reason to back off
+        if self._rest_source is not None:
+            if self.source is not self._rest_source:
+                self.source = self._rest_source
+                logger.warning(
+                    "tasks of type %r hold JSON integers, which the server cannot send over gRPC (%s): from now on "
+                    "they are polled over REST and acknowledged over gRPC",
+                    self.task_type,
+                    error.details,
+                )
+        elif self._most != 1:
+            self._most = 1
+            logger.warning(
+                "tasks of type %r hold JSON integers, which the server cannot send over gRPC (%s): from now on "
+                "they are polled one by one, and those with integers fail. Give Configuration(base_url=...) the "
+                "server's REST address to have them run",
+                self.task_type,
+                error.details,
+            )
+
+    def _log_failure(self, error: ServerError) -> None:
+        log = logger.warning if self._memory.failures in (1, 2, 3) or self._memory.failures % 10 == 0 else logger.debug
+        log("polling %r failed (%d in a row): %s", self.task_type, self._memory.failures, error)
+
+    def _look_for_losses(self, now: float) -> None:
+        due = [loss for loss in self._losses if loss.due <= now]
+        if not due:
+            return
+        since_ms, most = min(loss.since_ms for loss in due), sum(loss.most for loss in due)
+        try:
+            found = self._reclaim.stranded(self.task_type, self.worker_id, since_ms, most)
+        except ServerError as error:
+            self._reclaim_failures += 1
+            retry = planner.pause(planner.Memory(failures=self._reclaim_failures), random.random())
+            logger.warning(
+                "could not look for stranded tasks of type %r, trying again in %.1f s: %s",
+                self.task_type,
+                retry,
+                error,
+            )
+            self._losses = [replace(loss, due=now + retry) if loss in due else loss for loss in self._losses]
+            return
+        self._reclaim_failures = 0
+        self._losses = [loss for loss in self._losses if loss not in due]
+        if found:
+            logger.info("found %d stranded tasks of type %r again", len(found), self.task_type)
+        # They were not asked for, so no permits were reserved: they are a debt, worked off before the next poll.
+        self._slots.settle(0, sum(self._accept(item) for item in found))
+
+    def _look_for_losses_before_the_end(self) -> None:
+        """A poll that broke just before the stop may strand tasks too; they are handed back like the others."""
+        if self._losses:
+            due = max(loss.due for loss in self._losses)
+            time.sleep(max(0.0, due - time.monotonic()))  # at most the wait of one poll and SETTLING
+            self._look_for_losses(now=max(due, time.monotonic()))

@@ -1,0 +1,157 @@
+"""Finding the tasks that the server has handed to us and that never arrived.
+
+The server takes tasks off the queue before it sends them. A JSON integer in one of them, or a connection that
+breaks, leaves them IN_PROGRESS under our worker id until their response timeout, an hour by default.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+from conductor_grpc.errors import NotFoundError, UnmappablePayloadError
+from conductor_grpc.payload import Layout
+from conductor_grpc.pb.services import search_pb2, task_service_pb2, task_service_pb2_grpc
+from conductor_grpc.poller.sources import Unreadable, read_json_task
+from conductor_grpc.transport.methods import GET_TASK, raw_unary
+from conductor_grpc.worker.task import Task
+
+if TYPE_CHECKING:
+    from conductor_grpc.pb.model import task_pb2
+    from conductor_grpc.poller.custody import Custody
+    from conductor_grpc.transport.channel import Channel
+    from conductor_grpc.transport.rest import RestClient
+
+logger = logging.getLogger(__name__)
+
+LIST_FIRST: Final = 1_000
+LIST_LIMIT: Final = 16_000
+"""Bounds for the list of pending tasks: it is unordered, holds those that still wait in the queue too, and costs
+the server some 2 kB and 50 us for each (seen on 3.32.1), so it is asked for in growing steps."""
+
+SEARCH_LIMIT: Final = 500
+
+CLOCK_TOLERANCE_MS: Final = 30_000
+"""How far the server's clock may be from ours where only a time tells whose a task is."""
+
+_GET_TASK_RESPONSE: Final = Layout([(1, "bytes")])
+
+
+class Reclaim(Protocol):
+    """One way of finding stranded tasks."""
+
+    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> list[Task | Unreadable]:
+        """The tasks of `task_type` that the server has given to `worker_id` and that we do not hold.
+
+        `since_ms`, the time the poll began in epoch milliseconds by our clock, and `most`, how many tasks it can
+        have lost, serve ways that cannot see the worker id. Blocks; raises ServerError.
+        """
+
+
+class RestReclaim:
+    """By the REST list of pending tasks: exact, and JSON integers stay integers."""
+
+    def __init__(self, rest: RestClient, custody: Custody) -> None:
+        self._rest = rest
+        self._custody = custody
+
+    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> list[Task | Unreadable]:
+        del since_ms, most  # the worker id says it all
+        with self._custody.watch() as ours:
+            documents = self._pending(task_type)
+            return [
+                read_json_task(document)
+                for document in documents
+                if document.get("status") == "IN_PROGRESS"
+                and document.get("workerId") == worker_id
+                and document.get("taskId") not in ours
+            ]
+
+    def _pending(self, task_type: str) -> list[dict[str, object]]:
+        count = LIST_FIRST
+        while True:
+            documents = self._rest.pending_tasks(task_type, count)
+            if len(documents) < count:
+                return documents
+            if count >= LIST_LIMIT:
+                logger.warning(
+                    "more than %d tasks of type %r are pending: stranded ones among the others are found when "
+                    "the backlog is shorter, or run again after their response timeout",
+                    LIST_LIMIT,
+                    task_type,
+                )
+                return documents
+            count *= 4
+
+
+class GrpcReclaim:
+    """By Search and GetTask, for a server whose REST port is out of reach. Needs the server's index.
+
+    A task that gRPC cannot carry does not show whose it is. It is taken for ours if it was handed out since our
+    poll began and there are no more such tasks than that poll can have lost; otherwise it is left alone.
+    """
+
+    def __init__(self, channel: Channel, custody: Custody) -> None:
+        self._search = task_service_pb2_grpc.TaskServiceStub(channel).Search
+        self._get_task = TaskFinder(channel)
+        self._custody = custody
+
+    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> list[Task | Unreadable]:
+        found: list[Task | Unreadable] = []
+        hidden: list[Unreadable] = []
+        with self._custody.watch() as ours:
+            for summary in self._in_progress(task_type, since_ms):
+                if summary.task_id in ours:
+                    continue
+                try:
+                    task = self._get_task.over_grpc(summary.task_id)
+                except UnmappablePayloadError as error:
+                    hidden.append(Unreadable(summary.task_id, summary.workflow_id, error))
+                    continue
+                if task is not None and task.worker_id == worker_id:
+                    found.append(task)
+            mine = [task for task in found if task.task_id not in ours]
+        if len(hidden) > most - len(mine):
+            logger.error(
+                "%d tasks of type %r hold JSON integers and cannot be read over gRPC, but the last poll can have "
+                "lost %d at most, so some belong to other workers: all wait for their response timeout. Give "
+                "Configuration(base_url=...) the server's REST address, by which they can be told apart and run",
+                len(hidden),
+                task_type,
+                most - len(mine),
+            )
+            return mine
+        return [*mine, *hidden]
+
+    def _in_progress(self, task_type: str, since_ms: int) -> list[task_pb2.TaskSummary]:  # type: ignore[name-defined]
+        # Upper-case AND and these column names are what the server's index understands; unknown ones it ignores.
+        query = f"taskType={task_type} AND status=IN_PROGRESS AND updateTime>{since_ms - CLOCK_TOLERANCE_MS}"
+        answer = self._search(search_pb2.Request(start=0, size=SEARCH_LIMIT, query=query, free_text="*"))
+        return list(answer.results)
+
+
+class TaskFinder:
+    """One task from the server by its id: over gRPC, or over REST where it holds integers."""
+
+    def __init__(self, channel: Channel, rest: RestClient | None = None) -> None:
+        self._get_task = raw_unary(channel, GET_TASK)
+        self._rest = rest
+
+    def find(self, task_id: str) -> Task | None:
+        """The task, or None if the server has none of that id. Blocks; raises ServerError."""
+        try:
+            return self.over_grpc(task_id)
+        except UnmappablePayloadError:
+            if self._rest is None:
+                raise
+        document = self._rest.get_task(task_id)
+        return None if document is None else Task.from_json(document)
+
+    def over_grpc(self, task_id: str) -> Task | None:
+        """As `find`, but raises UnmappablePayloadError for a task that holds integers."""
+        request = task_service_pb2.GetTaskRequest(task_id=task_id)
+        try:
+            (data,) = _GET_TASK_RESPONSE.decode(self._get_task(request.SerializeToString()))
+        except NotFoundError:
+            return None
+        return Task.from_wire(data)

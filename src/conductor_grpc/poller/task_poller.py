@@ -1,0 +1,324 @@
+"""The poll/ack loop of one process: its parts put together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conductor_grpc.configuration import Configuration
+from conductor_grpc.errors import PollerError, WorkerDefinitionError
+from conductor_grpc.poller.custody import Custody
+from conductor_grpc.poller.drain import Deadline, DrainReport, drain
+from conductor_grpc.poller.health import PollerHealth, WorkerHealth
+from conductor_grpc.poller.intake import Intake, IntakeHooks
+from conductor_grpc.poller.outbox import Outbox, Update, result_update
+from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, RestReclaim, TaskFinder
+from conductor_grpc.poller.slots import Slots
+from conductor_grpc.poller.sources import GrpcSource, RestSource, Unreadable
+from conductor_grpc.transport.channel import Channel, open_channel
+from conductor_grpc.transport.rest import RestClient
+from conductor_grpc.worker.interface import WorkerInterface, check_worker
+from conductor_grpc.worker.result import TaskResult
+from conductor_grpc.worker.status import TaskResultStatus
+from conductor_grpc.worker.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType, TracebackType
+
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Lane:
+    """What belongs to one worker."""
+
+    worker: WorkerInterface
+    domain: str | None
+    intake: Intake
+    slots: Slots
+
+
+class TaskPoller:
+    """Polls for tasks over gRPC, runs them in threads and acknowledges them, in this process.
+
+    Either `run()`, which blocks until SIGTERM or SIGINT, or `start()` and `stop()`, or as a context manager, which
+    starts and stops. A poller runs once: after `stop` make a new one. All methods are thread-safe.
+    """
+
+    def __init__(self, workers: Sequence[WorkerInterface], configuration: Configuration | None = None) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            workers: At least one. Several may serve the same task type; each has its own slots.
+            configuration: Default: from the environment, see `Configuration`.
+
+        Raises:
+            WorkerDefinitionError: There is no worker, or one cannot be run.
+        """
+        if isinstance(workers, WorkerInterface) or not workers:
+            raise WorkerDefinitionError(f"workers is {workers!r}, expected a list of at least one worker")
+        self._workers = [check_worker(worker) for worker in workers]
+        self.configuration = configuration or Configuration()
+        self._custody = Custody()
+        self._lanes: list[_Lane] = []
+        self._outbox = Outbox(self.configuration, self._settled, self._find_task, self._on_death)
+        self._finder: TaskFinder | None = None
+        self._resources = contextlib.ExitStack()
+        self._lifecycle = threading.Lock()
+        self._started = False
+        self._deadline: Deadline | None = None
+        self._report = DrainReport()
+        self._stop_requested = threading.Event()
+        self._ended = threading.Event()
+        self._failure: PollerError | None = None
+
+    def start(self) -> None:
+        """Begin to poll. Returns at once; a server that is not there yet is waited for. Starting twice is harmless.
+
+        Raises:
+            PollerError: The poller was stopped before: make a new one.
+        """
+        with self._lifecycle:
+            if self._deadline is not None:
+                raise PollerError("this poller was stopped and cannot be started again: make a new one")
+            if self._started:
+                return
+            self.configuration.configure_logging()
+            self._assemble()
+            self._outbox.start()
+            for lane in self._lanes:
+                lane.intake.start()
+            self._started = True
+        types = ", ".join(repr(worker.task_definition_name) for worker in self._workers)
+        logger.info("polling %s for %s as %r", self.configuration.target, types, self.configuration.worker_id)
+
+    def run(self) -> DrainReport:
+        """Start, wait for SIGTERM or SIGINT (or `stop` from another thread), drain, and report. Blocks.
+
+        A second signal ends the drain at once: what still runs is handed back. Signals are handled only where
+        this is called on the main thread, as Python demands.
+
+        Raises:
+            PollerError: A background part died, or the poller was stopped before. What was there was drained.
+        """
+        with self._signal_handlers():
+            self.start()
+            self._stop_requested.wait()
+            report = self.stop()
+        if self._failure is not None:
+            raise self._failure
+        return report
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the poller has stopped, at most `timeout` seconds; True if it has.
+
+        Raises:
+            PollerError: A background part died. What was there was drained first.
+        """
+        ended = self._ended.wait(timeout)
+        if ended and self._failure is not None:
+            raise self._failure
+        return ended
+
+    def stop(self, timeout: float | None = None) -> DrainReport:
+        """Stop polling, hand back what has not begun, finish what runs, send every result. Blocks.
+
+        The poll in flight is waited for, up to `configuration.poll_wait_ms`: the server has already given its
+        tasks to us. A further call, from wherever, waits for the first and returns the same report; with
+        `timeout=0` it cuts the first one's deadline short. Stopping a poller that was not started is harmless.
+
+        Args:
+            timeout: Seconds for all of it; default `configuration.drain_timeout`.
+        """
+        with self._lifecycle:
+            first = self._deadline is None
+            if self._deadline is None:
+                self._deadline = Deadline(self.configuration.drain_timeout if timeout is None else timeout)
+        self._stop_requested.set()
+        if first:
+            self._drain(self._deadline)
+        elif timeout == 0:
+            self._deadline.cut()
+        self._ended.wait()
+        return self._report
+
+    def pause(self, task_definition_name: str) -> None:
+        """Take no more tasks of this type, after the poll in flight, until `resume`. Running ones go on.
+
+        Raises:
+            WorkerDefinitionError: No worker of this poller has that type.
+        """
+        for lane in self._lanes_of(task_definition_name):
+            lane.intake.pause()
+
+    def resume(self, task_definition_name: str) -> None:
+        """Take tasks of this type again.
+
+        Raises:
+            WorkerDefinitionError: No worker of this poller has that type.
+        """
+        for lane in self._lanes_of(task_definition_name):
+            lane.intake.resume()
+
+    def health(self) -> PollerHealth:
+        """How the poller is doing at this moment. Never blocks."""
+        workers = tuple(_health_of(lane) for lane in self._lanes)
+        reasons = []
+        if self._failure is not None:
+            reasons.append(str(self._failure))
+        if not self._started:
+            reasons.append("not started")
+        if self._stop_requested.is_set():
+            reasons.append("stopped" if self._ended.is_set() else "stopping")
+        reasons += [
+            f"polling {worker.task_definition_name!r} fails: {worker.last_error}"
+            for worker in workers
+            if worker.last_error is not None
+        ]
+        return PollerHealth(not reasons, tuple(reasons), len(self._outbox), self._outbox.refused, workers)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _assemble(self) -> None:
+        configuration = self.configuration
+        channel = open_channel(configuration)
+        self._resources.callback(channel.close)
+        rest = None
+        if configuration.base_url is not None:
+            rest = RestClient(configuration.base_url, timeout=configuration.call_timeout)
+            self._resources.callback(rest.close)
+        self._finder = TaskFinder(channel, rest)
+        reclaim = RestReclaim(rest, self._custody) if rest else GrpcReclaim(channel, self._custody)
+        # Worker ids tell whose a task is, so no two polls in flight may share one: not those of this poller, nor
+        # those of another process that was given the same id by its configuration.
+        token = secrets.token_hex(2)
+        for index, worker in enumerate(self._workers):
+            worker_id = f"{configuration.worker_id}/{token}{index}"
+            self._lanes.append(self._lane(worker, worker_id, channel, rest, reclaim))
+
+    def _lane(
+        self,
+        worker: WorkerInterface,
+        worker_id: str,
+        channel: Channel,
+        rest: RestClient | None,
+        reclaim: Reclaim,
+    ) -> _Lane:
+        task_type = worker.task_definition_name
+        domain = worker.domain or self.configuration.domain
+        slots = Slots(worker, worker_id, self._deliver, self._on_death, self.configuration.big_integers)
+        intake = Intake(
+            task_type=task_type,
+            worker_id=worker_id,
+            source=GrpcSource(channel, task_type, worker_id, domain),
+            rest_source=RestSource(rest, task_type, worker_id, domain) if rest else None,
+            reclaim=reclaim,
+            slots=slots,
+            outbox=self._outbox,
+            hooks=IntakeHooks(self._arrived, self._unreadable),
+            wait_ms=self.configuration.poll_wait_ms,
+            on_death=self._on_death,
+        )
+        return _Lane(worker, domain, intake, slots)
+
+    def _lanes_of(self, task_definition_name: str) -> list[_Lane]:
+        if all(worker.task_definition_name != task_definition_name for worker in self._workers):
+            known = ", ".join(sorted({repr(worker.task_definition_name) for worker in self._workers}))
+            raise WorkerDefinitionError(f"no worker here runs {task_definition_name!r}, only {known}")
+        return [lane for lane in self._lanes if lane.worker.task_definition_name == task_definition_name]
+
+    def _arrived(self, task: Task) -> None:
+        self._custody.take(task.task_id)
+
+    def _deliver(self, task: Task, result: TaskResult, wire: bytes) -> None:
+        self._outbox.put(result_update(task, result, wire))
+
+    def _unreadable(self, item: Unreadable) -> None:
+        logger.error("task %s cannot be run: %s", item.task_id, item.error)
+        task = Task(task_id=item.task_id, workflow_instance_id=item.workflow_instance_id)
+        result = TaskResult(
+            workflow_instance_id=item.workflow_instance_id,
+            task_id=item.task_id,
+            status=TaskResultStatus.FAILED_WITH_TERMINAL_ERROR,
+            reason_for_incompletion=str(item.error),
+            worker_id=self.configuration.worker_id,
+        )
+        self._custody.take(item.task_id)
+        self._deliver(task, result, result.to_wire())
+
+    def _settled(self, update: Update) -> None:
+        self._custody.release(update.task.task_id)
+
+    def _find_task(self, task_id: str) -> Task | None:
+        assert self._finder is not None  # nothing is sent before the start
+        return self._finder.find(task_id)
+
+    def _on_death(self, part: str, error: BaseException) -> None:
+        with self._lifecycle:
+            if self._failure is None:
+                self._failure = PollerError(f"{part} died: {type(error).__name__}: {error}")
+                self._failure.__cause__ = error
+        # On a thread of its own, since the drain joins the one that calls this.
+        threading.Thread(target=self.stop, name="conductor-shutdown", daemon=True).start()
+
+    def _drain(self, deadline: Deadline) -> None:
+        try:
+            if self._started:
+                intakes = [lane.intake for lane in self._lanes]
+                self._report = drain(intakes, [lane.slots for lane in self._lanes], self._outbox, deadline)
+        finally:
+            self._resources.close()
+            self._ended.set()
+
+    @contextlib.contextmanager
+    def _signal_handlers(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGTERM, signal.SIGINT)
+        previous = {number: signal.signal(number, self._on_signal) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        # No locks and no logging here: the interrupted code may hold any of them.
+        if self._stop_requested.is_set() and self._deadline is not None:
+            self._deadline.cut()
+        self._stop_requested.set()
+
+
+def _health_of(lane: _Lane) -> WorkerHealth:
+    intake = lane.intake
+    since = None if intake.last_poll is None else time.monotonic() - intake.last_poll
+    error = intake.last_error
+    return WorkerHealth(
+        task_definition_name=intake.task_type,
+        domain=lane.domain,
+        worker_id=intake.worker_id,
+        source=intake.source.name,
+        concurrency=lane.worker.concurrency,
+        running=lane.slots.running,
+        paused=intake.paused,
+        seconds_since_poll=since,
+        last_error=None if error is None else str(error),
+    )

@@ -1,0 +1,58 @@
+"""Opening channels to the server: one place for every setting of a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+from grpc.experimental import ChannelOptions
+
+from conductor_grpc.transport.access import Access
+from conductor_grpc.transport.aio_channel import AioChannel
+from conductor_grpc.transport.sync_channel import Channel
+
+if TYPE_CHECKING:
+    from conductor_grpc.configuration import Configuration
+
+__all__ = ["AioChannel", "Channel", "open_aio_channel", "open_channel"]
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    # A message over the client's receive limit loses the whole batch it came in: the tasks are off the queue.
+    ("grpc.max_receive_message_length", -1),
+    # The server's own limit (4 MiB) answers with a clear error; a second one here would only differ in words.
+    ("grpc.max_send_message_length", -1),
+    # The server sends Java stack traces as trailers. At grpcio's limits (8 and 16 KiB) a long one turns its
+    # error into another, at random.
+    ("grpc.max_metadata_size", 1 << 20),
+    ("grpc.absolute_max_metadata_size", 2 << 20),
+    # The server closes a connection that pings more often than every five minutes, and running polls with it.
+    ("grpc.keepalive_time_ms", 300_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    # A poll repeated below the poller strands the tasks of the first attempt.
+    ("grpc.enable_retries", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    # After a restart of the server, workers come back within seconds; by default it may be two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+    # One connection per channel: closing the channel closes it, large acknowledgements do not share a
+    # flow-control window with polls, and a forked child can open a new channel (with grpcio 1.76 it cannot
+    # while the parent's connection is in a pool that all channels share).
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+# One thread less, and one handover less per message, than the default way of reading a stream.
+_SYNC_OPTIONS = (*_OPTIONS, (ChannelOptions.SingleThreadedUnaryStream, 1))
+
+
+def open_channel(configuration: Configuration) -> Channel:
+    """A channel to `configuration.target`. Does not connect yet: a wrong address shows at the first call."""
+    inner = grpc.insecure_channel(configuration.target, options=_SYNC_OPTIONS)
+    return Channel(inner, Access(configuration.target, configuration.call_timeout))
+
+
+def open_aio_channel(configuration: Configuration) -> AioChannel:
+    """A channel to `configuration.target` for the running event loop. Does not connect yet."""
+    inner = grpc.aio.insecure_channel(configuration.target, options=_OPTIONS)
+    return AioChannel(inner, Access(configuration.target, configuration.call_timeout))

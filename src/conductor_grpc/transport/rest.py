@@ -1,0 +1,265 @@
+"""The few REST calls for what gRPC cannot carry: tasks that hold JSON integers.
+
+Standard library only. JSON integers stay Python ints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import select
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote, urlencode, urlsplit
+
+import grpc
+
+from conductor_grpc.errors import ClosedChannelError, PayloadDecodeError, ServerError
+from conductor_grpc.transport.addresses import normalise_base_url
+from conductor_grpc.transport.classify import ErrorKind, classify_text, server_error
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_POLL_GRACE = 10.0
+"""Seconds over the wait that the server has for a poll. Hanging up earlier strands the tasks it took."""
+
+_IDLE_LIMIT = 8
+
+_NO_TASK = re.compile(r"task not found|no such task", re.IGNORECASE)
+_NO_ROUTE = re.compile(r"no static resource|no (handler|endpoint)", re.IGNORECASE)
+
+_BY_STATUS = {
+    400: (ErrorKind.INVALID, grpc.StatusCode.INVALID_ARGUMENT),
+    401: (ErrorKind.AUTH, grpc.StatusCode.UNAUTHENTICATED),
+    403: (ErrorKind.AUTH, grpc.StatusCode.PERMISSION_DENIED),
+    404: (ErrorKind.NOT_FOUND, grpc.StatusCode.NOT_FOUND),
+    408: (ErrorKind.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED),
+    409: (ErrorKind.CONFLICT, grpc.StatusCode.FAILED_PRECONDITION),
+    413: (ErrorKind.TOO_LARGE, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    429: (ErrorKind.THROTTLED, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    502: (ErrorKind.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE),
+    503: (ErrorKind.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE),
+    504: (ErrorKind.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED),
+}
+
+
+class RestClient:
+    """Calls the server's REST API. Thread-safe; usable in a forked child, which gets connections of its own.
+
+    Connections are kept and used again. Every call blocks. It raises a leaf of ServerError, ClosedChannelError
+    once closed, and PayloadDecodeError for an answer that is not as expected. Nothing is retried.
+    """
+
+    def __init__(self, base_url: str, *, timeout: float = 10.0) -> None:
+        """`base_url`: as in Configuration. `timeout`: seconds to connect, and to wait for the answer."""
+        self.base_url = normalise_base_url(base_url)
+        parts = urlsplit(self.base_url)
+        self._host, self._port, self._prefix = parts.hostname or "", parts.port, parts.path
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._timeout = timeout
+        self._closed = False
+        self._pid = os.getpid()
+        # Taking from and giving to a deque is atomic, so there is no lock that a fork could leave locked.
+        self._idle: deque[http.client.HTTPConnection] = deque()
+
+    def pending_tasks(self, task_type: str, count: int = 1000) -> list[dict[str, Any]]:
+        """Tasks of a type that have not ended, SCHEDULED and IN_PROGRESS, unordered, at most `count`."""
+        path = f"/admin/task/{quote(task_type, safe='')}"
+        return self._tasks(path, {"count": count}, self._timeout)
+
+    def poll_batch(
+        self, task_type: str, worker_id: str, domain: str | None, count: int, timeout_ms: int
+    ) -> list[dict[str, Any]]:
+        """Poll as BatchPoll does: the tasks returned are this worker's now. `timeout_ms` -1 does not wait."""
+        query: dict[str, object] = {"workerid": worker_id, "count": count, "timeout": timeout_ms}
+        if domain:
+            query["domain"] = domain
+        path = f"/tasks/poll/batch/{quote(task_type, safe='')}"
+        return self._tasks(path, query, max(self._timeout, _POLL_GRACE) + max(timeout_ms, 0) / 1000)
+
+    def get_task(self, task_id: str) -> dict[str, Any] | None:
+        """The task with this id, None if the server does not know it."""
+        path = f"/tasks/{quote(task_id, safe='')}"
+        try:
+            body = self._get(path, {}, self._timeout)
+        except ServerError as error:
+            # A base_url that leads nowhere is a 404 as well, and no statement about the task.
+            if error.kind is ErrorKind.NOT_FOUND and _NO_TASK.search(error.details):
+                return None
+            raise
+        if not body.strip():
+            return None
+        task = self._json(path, body)
+        if not isinstance(task, dict):
+            raise self._unexpected(path, "a task", body)
+        return cast("dict[str, Any]", task)
+
+    def version(self) -> str:
+        """The server's version, such as `3.32.1`."""
+        body = self._get("/version", {}, self._timeout)
+        text = body.decode("utf-8", "replace").strip()
+        if not re.fullmatch(r"[\w.+-]{1,100}", text):
+            raise self._unexpected("/version", "a version", body)
+        return text
+
+    def get_json(self, path: str, query: dict[str, object] | None = None) -> object:
+        """The JSON answered at `path` (below base_url, parts already quoted), as for `/workflow/{id}`."""
+        return self._json(path, self._get(path, query or {}, self._timeout))
+
+    def close(self) -> None:
+        """Close all connections; those of calls in flight close when the call ends. Twice is harmless."""
+        self._closed = True
+        self._drop_idle()
+
+    def __enter__(self) -> RestClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _tasks(self, path: str, query: dict[str, object], timeout: float) -> list[dict[str, Any]]:
+        body = self._get(path, query, timeout)
+        tasks = self._json(path, body)
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            raise self._unexpected(path, "a list of tasks", body)
+        return tasks
+
+    def _get(self, path: str, query: dict[str, object], timeout: float) -> bytes:
+        if self._closed:
+            raise ClosedChannelError(f"GET {path} at {self.base_url}: this client is closed. Open a new one.")
+        url = f"{self._prefix}{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+        connection = self._take()
+        try:
+            if connection.sock is None:
+                connection.connect()
+            connection.sock.settimeout(timeout)
+            connection.request("GET", url, headers={"Accept": "application/json, text/plain"})
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._unreachable(path, error) from error
+        except BaseException:
+            connection.close()  # an answer half read must not meet the next request
+            raise
+        self._give_back(connection)
+        if response.status != 200:
+            raise self._refused(path, response, body)
+        return body
+
+    def _take(self) -> http.client.HTTPConnection:
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._drop_idle()  # closes this process's copies only; the parent's connections live on
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break
+            # The server hangs up on idle connections. To notice now beats to guess after a failed request
+            # whether it was carried out.
+            if connection.sock is None or not select.select([connection.sock], [], [], 0)[0]:
+                return connection
+            connection.close()
+        if self._tls is not None:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls)
+        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+
+    def _give_back(self, connection: http.client.HTTPConnection) -> None:
+        if len(self._idle) >= _IDLE_LIMIT:
+            connection.close()
+            return
+        self._idle.append(connection)
+        if self._closed:
+            self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread took the last one meanwhile
+                self._idle.pop().close()
+
+    def _json(self, path: str, body: bytes) -> object:
+        try:
+            return json.loads(body)
+        except RecursionError as error:
+            raise PayloadDecodeError(f"GET {path} at {self.base_url}: the JSON is nested too deep") from error
+        except ValueError as error:
+            raise self._unexpected(path, "JSON", body) from error
+
+    def _unexpected(self, path: str, expected: str, body: bytes) -> PayloadDecodeError:
+        return PayloadDecodeError(
+            f"GET {path} at {self.base_url}: expected {expected}, got {_excerpt(body)!r}. "
+            "Check that base_url leads to the server's API, mostly http://HOST:8080/api."
+        )
+
+    def _unreachable(self, path: str, error: Exception) -> ServerError:
+        late = isinstance(error, TimeoutError)
+        if isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError):
+            advice = "This port does not speak HTTP/1: mostly it is the gRPC port; REST has 8080 by default."
+        elif late:
+            advice = "No answer in time: check the load of the server and the network between."
+        else:
+            advice = "Check that the server runs and that base_url is its REST address."
+        return server_error(
+            ErrorKind.UNAVAILABLE,
+            str(error) or type(error).__name__,
+            method=f"GET {path}",
+            target=self.base_url,
+            code=grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE,
+            origin=type(error).__name__,
+            advice=advice,
+        )
+
+    def _refused(self, path: str, response: http.client.HTTPResponse, body: bytes) -> ServerError:
+        words, retryable = _error_body(body)
+        kind, code = _BY_STATUS.get(response.status, (None, grpc.StatusCode.UNKNOWN))
+        advice = None
+        if 300 <= response.status < 400:
+            kind = ErrorKind.INVALID
+            advice = f"The server redirects to {response.getheader('Location')!r}: set base_url to where that is."
+        elif kind is None and response.status < 500:
+            kind = ErrorKind.INVALID
+        elif kind is None:
+            kind = ErrorKind.TRANSIENT if retryable else classify_text(words)
+            code = grpc.StatusCode.INTERNAL
+        if kind is ErrorKind.UNAVAILABLE:
+            advice = "Try again after a moment; if it stays, check the server and any proxy before it."
+        elif kind is ErrorKind.NOT_FOUND and _NO_ROUTE.search(words):
+            advice = "Check that base_url leads to the server's API, mostly http://HOST:8080/api."
+        elif response.status == 400 and "%2F" in path:
+            advice = "The server's REST API does not accept names that contain a slash."
+        return server_error(
+            kind,
+            words or response.reason,
+            method=f"GET {path}",
+            target=self.base_url,
+            code=code,
+            origin=f"HTTP {response.status}",
+            advice=advice,
+        )
+
+
+def _error_body(body: bytes) -> tuple[str, bool]:
+    """The words of an error answer and whether the server calls it retryable."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return _excerpt(body), False
+    if not isinstance(answer, dict):
+        return _excerpt(body), False
+    return str(answer.get("message") or answer.get("error") or ""), answer.get("retryable") is True
+
+
+def _excerpt(body: bytes) -> str:
+    """The readable text of an answer, shortened: without markup if it is a page."""
+    text = body[:4000].decode("utf-8", "replace")
+    if text.lstrip().startswith("<"):
+        text = re.sub(r"<!--.*?-->|<(style|script|head)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
+    return " ".join(text.split())[:200]
