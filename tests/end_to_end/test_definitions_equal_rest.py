@@ -1,7 +1,7 @@
 """The same JSON registered by REST and over gRPC must be stored as the same definition.
 
-Read back by REST, key by key. What gRPC cannot make equal is named in three tables, with the stored pair of values;
-a difference outside of them fails, and so does an entry that no definition here needs.
+Read back by REST, key by key. What gRPC cannot make equal is named in three tables, with the stored pair of
+values; a difference outside of them fails, and so does an entry that no definition here needs.
 """
 
 from __future__ import annotations
@@ -250,9 +250,7 @@ WORKFLOWS: dict[str, dict[str, object]] = {
                             "type": "SWITCH",
                             "evaluatorType": "javascript",
                             "expression": "$.x",
-                            "decisionCases": {
-                                "1": [{**SIMPLE, "taskReferenceName": "deep", "retryCount": 0}]
-                            },
+                            "decisionCases": {"1": [{**SIMPLE, "taskReferenceName": "deep", "retryCount": 0}]},
                         }
                     ],
                     "empty": [],

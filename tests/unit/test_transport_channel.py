@@ -116,7 +116,9 @@ def test_every_call_has_a_deadline(server: Server, channel: Channel) -> None:
     list(stream(b""))
     call(b"", 5.0)
     list(stream(b"", timeout=5.0))
-    assert [round(deadline, -1) if deadline > 5 else 5 for deadline in server.deadlines] == [20, 20, 5, 5]
+    # gRPC rounds what it sends, so the server may see a little more than was asked for.
+    assert [10 < deadline < 21 for deadline in server.deadlines] == [True, True, False, False]
+    assert all(0 < deadline < 6 for deadline in server.deadlines[2:])
 
 
 def test_a_call_over_its_deadline_is_unavailable(server: Server, channel: Channel) -> None:
@@ -251,7 +253,7 @@ def test_asyncio_calls(server: Server, configuration: Configuration) -> None:
                 await update(b"e")
             with pytest.raises(ClosedChannelError):
                 channel.unary_stream("/stream")(b"f")
-        assert all(0 < deadline <= 20 for deadline in server.deadlines)
+        assert all(10 < deadline < 21 for deadline in server.deadlines)
 
     asyncio.run(use())
 

@@ -143,9 +143,7 @@ def test_values_that_fit(annotation: Any, value: Any, expected: object) -> None:
         (str, ["long"] * 100, "x", "..."),
     ],
 )
-def test_values_that_do_not_fit_are_named_by_their_path(
-    annotation: Any, value: Any, path: str, text: str
-) -> None:
+def test_values_that_do_not_fit_are_named_by_their_path(annotation: Any, value: Any, path: str, text: str) -> None:
     with pytest.raises(InputError) as caught:
         one(annotation, value)
     assert caught.value.parameter == path

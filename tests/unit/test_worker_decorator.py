@@ -88,11 +88,15 @@ def test_what_a_function_returns_becomes_the_output(value: Any, output: dict[str
     assert result.output_data == output
 
 
+def test_a_returned_value_without_json_form_is_a_terminal_failure() -> None:
+    result = outcome(lambda: {1, 2})
+    assert result.status is TaskResultStatus.FAILED_WITH_TERMINAL_ERROR
+    assert result.reason_for_incompletion.startswith("PayloadEncodeError: output.result: a value of type set")
+
+
 def test_a_task_result_is_taken_as_it_is_and_gets_the_ids() -> None:
     given = TaskResult(status=TaskResultStatus.FAILED, reason_for_incompletion="no", output_data={"k": 1})
-    assert outcome(lambda: given) == TaskResult(
-        "w1", "t1", TaskResultStatus.FAILED, {"k": 1}, "no", worker_id="me"
-    )
+    assert outcome(lambda: given) == TaskResult("w1", "t1", TaskResultStatus.FAILED, {"k": 1}, "no", worker_id="me")
     assert given.task_id == ""
 
 

@@ -81,9 +81,7 @@ def test_joined_logs_keep_their_times() -> None:
 
 
 def test_long_texts_are_cut_in_the_middle() -> None:
-    result = completed(
-        reason_for_incompletion="a" * 100_000 + "end", logs=[TaskLog("é" * 200_000 + "last", 1)]
-    )
+    result = completed(reason_for_incompletion="a" * 100_000 + "end", logs=[TaskLog("é" * 200_000 + "last", 1)])
     message = parsed(result)
     assert len(message.reason_for_incompletion) <= MAX_REASON_BYTES + 60
     assert message.reason_for_incompletion.startswith("aaa")

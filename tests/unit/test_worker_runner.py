@@ -250,9 +250,7 @@ def test_enums_in_the_output_are_sent() -> None:
 
 
 def test_big_integers_as_strings_if_asked_for() -> None:
-    result, wire = run_to_wire(
-        Worker(setting(output_data={"n": 2**60})), a_task(), "me", big_integers="string"
-    )
+    result, wire = run_to_wire(Worker(setting(output_data={"n": 2**60})), a_task(), "me", big_integers="string")
     assert result.status is TaskResultStatus.COMPLETED
     message = task_service_pb2.UpdateTaskRequest.FromString(wire).result
     assert message.output_data["n"].string_value == str(2**60)
@@ -277,9 +275,7 @@ def test_a_missing_input_names_the_parameter() -> None:
 
 
 ANYTHING = st.recursive(
-    st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.just(object())
-    ),
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.just(object())),
     lambda inner: st.one_of(
         st.lists(inner), st.dictionaries(st.one_of(st.text(), st.integers()), inner), st.sets(st.integers())
     ),
@@ -288,9 +284,7 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING, ANYTHING, ANYTHING, ANYTHING, ANYTHING)
-def test_no_result_whatever_makes_it_raise(
-    output: Any, status: Any, reason: Any, callback: Any, logs: Any
-) -> None:
+def test_no_result_whatever_makes_it_raise(output: Any, status: Any, reason: Any, callback: Any, logs: Any) -> None:
     attributes = {
         "output_data": output,
         "status": status if callback else TaskResultStatus.COMPLETED,

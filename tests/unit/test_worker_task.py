@@ -13,8 +13,6 @@ from conductor_grpc.pb.model import task_pb2, taskresult_pb2
 from conductor_grpc.worker import Task, TaskResultStatus, TaskStatus
 from conductor_grpc.worker.status import TASK_RESULT_STATUS_NUMBERS, TASK_STATUSES
 
-STRINGS = [field for field in dataclasses.fields(Task) if field.metadata.get("wire", (0, ""))[1] == "string"]
-
 
 def filled_message() -> task_pb2.Task:
     """A message with a distinct value in every field that is not a message."""
@@ -41,9 +39,7 @@ def test_every_field_of_the_message_has_its_attribute() -> None:
 
 
 def test_statuses_have_the_numbers_of_the_wire() -> None:
-    assert {status.value: number for number, status in enumerate(TASK_STATUSES)} == dict(
-        task_pb2.Task.Status.items()
-    )
+    assert {status.value: number for number, status in enumerate(TASK_STATUSES)} == dict(task_pb2.Task.Status.items())
     assert {status.value: number for status, number in TASK_RESULT_STATUS_NUMBERS.items()} == dict(
         taskresult_pb2.TaskResult.Status.items()
     )
@@ -55,6 +51,7 @@ def test_only_scheduled_and_in_progress_are_not_terminal() -> None:
         TaskStatus.SCHEDULED,
     }
     assert TaskStatus.COMPLETED == "COMPLETED"
+    assert f"{TaskStatus.COMPLETED} {TaskResultStatus.FAILED}" == "COMPLETED FAILED"
     assert TaskResultStatus("COMPLETED") is TaskResultStatus.COMPLETED
 
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class ServiceClient:
     """A client of one of the server's gRPC services. Thread-safe; a context manager.
 
-    Opens a channel of its own and closes it, or uses the given one and leaves it open. Connects at the first call.
-    All methods block, up to `timeout` seconds (default: the configuration's `call_timeout`), and raise a leaf of
-    ServerError when the server refuses or cannot be reached, ClosedChannelError after `close()`.
+    Opens a channel of its own and closes it, or uses the given one and leaves it open. Connects at the first
+    call. All methods block, up to `timeout` seconds (default: the configuration's `call_timeout`), and raise
+    a leaf of ServerError when the server refuses or cannot be reached, ClosedChannelError after `close()`.
     """
 
     _service: ClassVar[Any]

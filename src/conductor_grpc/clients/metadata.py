@@ -49,8 +49,8 @@ class Registered(enum.Enum):
 class MetadataClient(ServiceClient):
     """The metadata service: 8 RPCs. See `ServiceClient` for threads, timeouts and errors common to all methods.
 
-    Definitions are given as JSON (a mapping or its text) or as proto, and checked before they are sent, for the
-    server refuses a bad one without a reason (UnknownServerError). They come back as JSON.
+    Definitions are given as JSON (a mapping or its text) or as proto, and checked before they are sent, for
+    the server refuses a bad one without a reason (UnknownServerError). They come back as JSON.
     """
 
     _service = metadata_service_pb2.DESCRIPTOR.services_by_name["MetadataService"]
@@ -77,8 +77,8 @@ class MetadataClient(ServiceClient):
     def get_task(self, name: str, *, timeout: float | None = None) -> dict[str, object]:
         """The task definition of this name.
 
-        Raises NotFoundError. Over gRPC the server tells a missing definition from one that holds an integer by
-        nothing: both are UnknownServerError where there is no REST address to read it from.
+        Raises NotFoundError. Over gRPC the server tells a missing definition from one that holds an integer
+        by nothing: both are UnknownServerError where there is no REST address to read it from.
         """
         request = metadata_service_pb2.GetTaskRequest(task_type=required("name", name))
         try:
@@ -100,9 +100,9 @@ class MetadataClient(ServiceClient):
     ) -> Registered:
         """Creates this version of the workflow. Idempotent: an equal one on the server is left as it is.
 
-        A different one under the same name and version is replaced with `overwrite`, else ConflictError names the
-        keys that differ. Two processes that register the same at once both succeed. Runs that have started keep
-        the definition they started with.
+        A different one under the same name and version is replaced with `overwrite`, else ConflictError names
+        the keys that differ. Two processes that register the same at once both succeed. Runs that have
+        started keep the definition they started with.
 
         Raises DefinitionError, ConflictError, InvalidRequestError if the server does not take it.
         """
@@ -170,8 +170,8 @@ class MetadataClient(ServiceClient):
     def get_workflow(self, name: str, version: int | None = None, *, timeout: float | None = None) -> dict[str, object]:
         """The workflow definition; `version` None is the latest.
 
-        Raises NotFoundError. One that holds an integer, or a SUB_WORKFLOW without taskToDomain, is read by REST;
-        UnknownServerError where there is no REST address.
+        Raises NotFoundError. One that holds an integer, or a SUB_WORKFLOW without taskToDomain, is read by
+        REST; UnknownServerError where there is no REST address.
         """
         request = metadata_service_pb2.GetWorkflowRequest(name=required("name", name), version=version or 0)
         try:

@@ -1,5 +1,7 @@
 """What the clients answer with: small immutable views of the server's messages."""
 
+# ruff: noqa: RUF009 - wire() makes a dataclass field, as dataclasses.field() does
+
 from __future__ import annotations
 
 import enum

@@ -34,8 +34,8 @@ _ONLY_FIELD = Layout([(1, "bytes")])
 class TaskClient(ServiceClient):
     """The task service: 11 RPCs. See `ServiceClient` for threads, timeouts and errors common to all methods.
 
-    For looking at tasks, and for tests and tools that do a worker's steps by hand; workers use a TaskPoller, which
-    also gets back what a poll loses.
+    For looking at tasks, and for tests and tools that do a worker's steps by hand; workers use a TaskPoller,
+    which also gets back what a poll loses.
     """
 
     _service = task_service_pb2.DESCRIPTOR.services_by_name["TaskService"]
@@ -73,8 +73,9 @@ class TaskClient(ServiceClient):
     ) -> Task | None:
         """One task of a type, now this worker's; None if there is none. The server waits up to 0.1 s.
 
-        `worker_id` and `domain` None are those of the configuration. A `timeout` under 10 s is raised to that: the
-        server does not notice that a client has hung up, and the task would be lost until its response timeout.
+        `worker_id` and `domain` None are those of the configuration. A `timeout` under 10 s is raised to
+        that: the server does not notice that a client has hung up, and the task would be lost until its
+        response timeout.
 
         Raises UnmappablePayloadError for a task that holds an integer: it is off the queue nevertheless.
         """
@@ -107,8 +108,8 @@ class TaskClient(ServiceClient):
 
         `wait_ms`: 1 to 5000; -1 looks once and does not wait. `worker_id`, `domain`, `timeout` as for `poll`.
 
-        A task that holds an integer ends the batch: if others came before it, they are returned with the error
-        beside them, else it is raised (UnmappablePayloadError). That task and the rest of the batch are
+        A task that holds an integer ends the batch: if others came before it, they are returned with the
+        error beside them, else it is raised (UnmappablePayloadError). That task and the rest of the batch are
         IN_PROGRESS on the server until their response timeout.
         """
         if count < 1:
@@ -135,8 +136,8 @@ class TaskClient(ServiceClient):
     def update(self, result: TaskResult, *, timeout: float | None = None) -> str:
         """Reports a result and returns the task's id. The server answers OK and ignores it if the task has ended.
 
-        Repeating it is safe. Raises ValueError if the result has no status, PayloadEncodeError, NotFoundError for
-        an unknown workflow or task, MessageTooLargeError over 4 MiB.
+        Repeating it is safe. Raises ValueError if the result has no status, PayloadEncodeError, NotFoundError
+        for an unknown workflow or task, MessageTooLargeError over 4 MiB.
         """
         answer = self._call("UpdateTask", result.to_wire(self.configuration.big_integers), timeout)
         return task_service_pb2.UpdateTaskResponse.FromString(answer).task_id
@@ -188,9 +189,9 @@ class TaskClient(ServiceClient):
     ) -> SearchResult[TaskSummary]:
         """Tasks in the server's index, e.g. `query="taskType=ship AND status=IN_PROGRESS"`.
 
-        `sort`: `field:ASC` or `field:DESC`, one or several. `size` is at most 5000, the server's default limit. A
-        query that the server does not understand is UnknownServerError, a field that it does not know matches
-        everything. Without an index nothing is found.
+        `sort`: `field:ASC` or `field:DESC`, one or several. `size` is at most 5000, the server's default
+        limit. A query that the server does not understand is UnknownServerError, a field that it does not
+        know matches everything. Without an index nothing is found.
         """
         request = search_request(query, free_text, sort, start, size)
         return search_result(self._call("Search", request, timeout), TaskSummary.from_wire)

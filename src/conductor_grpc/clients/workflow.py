@@ -43,8 +43,8 @@ _UNREADABLE = (UnmappablePayloadError, UnknownServerError)
 class WorkflowClient(ServiceClient):
     """The workflow service: 18 RPCs. See `ServiceClient` for threads, timeouts and errors common to all methods.
 
-    The server cannot send over gRPC a workflow that holds a JSON integer anywhere (started by REST or the UI, or
-    made by a system task). Where a method says "falls back to REST", it then reads the same from the
+    The server cannot send over gRPC a workflow that holds a JSON integer anywhere (started by REST or the UI,
+    or made by a system task). Where a method says "falls back to REST", it then reads the same from the
     configuration's `base_url`, if there is one.
     """
 
@@ -66,10 +66,11 @@ class WorkflowClient(ServiceClient):
     ) -> str:
         """Starts a workflow and returns its id. Its first tasks are scheduled when this returns.
 
-        `version` None is the latest. `priority` is 0 to 99. `workflow_definition` runs that definition (JSON or
-        proto) without registering it; `name` must be its name. Every call starts another workflow, whatever the
-        correlation id: do not repeat one whose outcome is not known. With an empty input the server leaves out the
-        definition's inputTemplate (3.32.1, gRPC only): pass at least one key. `created_by` is ignored by 3.32.1.
+        `version` None is the latest. `priority` is 0 to 99. `workflow_definition` runs that definition (JSON
+        or proto) without registering it; `name` must be its name. Every call starts another workflow,
+        whatever the correlation id: do not repeat one whose outcome is not known. With an empty input the
+        server leaves out the definition's inputTemplate (3.32.1, gRPC only): pass at least one key.
+        `created_by` is ignored by 3.32.1.
 
         Raises NotFoundError for an unknown name or version, PayloadEncodeError for an input that is not JSON,
         DefinitionError for a bad definition, ValueError for a priority out of range.
@@ -120,8 +121,8 @@ class WorkflowClient(ServiceClient):
     def wait(self, workflow_id: str, *, timeout: float) -> Workflow:
         """Blocks until the workflow has ended, at most `timeout` seconds; returns it with its tasks.
 
-        Asks the server after 0.05 s, then ever less often, every 2 s in the end; an error that may pass is not one
-        until the time is up. Falls back to REST. A paused workflow has not ended.
+        Asks the server after 0.05 s, then ever less often, every 2 s in the end; an error that may pass is
+        not one until the time is up. Falls back to REST. A paused workflow has not ended.
 
         Raises WaitTimeoutError (the workflow goes on), NotFoundError.
         """
@@ -221,8 +222,8 @@ class WorkflowClient(ServiceClient):
     ) -> list[str]:
         """The ids of running workflows with this name.
 
-        With both times (milliseconds since the epoch): of those started between them, of exactly that `version`
-        (None: 1). Without: of all, whatever `version` says (3.32.1).
+        With both times (milliseconds since the epoch): of those started between them, of exactly that
+        `version` (None: 1). Without: of all, whatever `version` says (3.32.1).
         """
         request = workflow_service_pb2.GetRunningWorkflowsRequest(
             name=required("name", name), version=version or 1, start_time=start_time, end_time=end_time
@@ -252,8 +253,8 @@ class WorkflowClient(ServiceClient):
     def terminate(self, workflow_id: str, reason: str = "", *, timeout: float | None = None) -> None:
         """Ends the workflow as TERMINATED and cancels its open tasks; no failure workflow is started.
 
-        A failed or timed out workflow becomes TERMINATED, a terminated one stays so; raises ConflictError for a
-        completed one.
+        A failed or timed out workflow becomes TERMINATED, a terminated one stays so; raises ConflictError for
+        a completed one.
         """
         request = workflow_service_pb2.TerminateWorkflowRequest(
             workflow_id=required("workflow_id", workflow_id), reason=reason
@@ -263,8 +264,8 @@ class WorkflowClient(ServiceClient):
     def retry(self, workflow_id: str, *, resume_subworkflow_tasks: bool = False, timeout: float | None = None) -> None:
         """Goes on with a failed workflow: its last failed task is tried again.
 
-        `resume_subworkflow_tasks`: a failed sub-workflow goes on where it failed instead of starting anew. Raises
-        ConflictError if the workflow runs or has nothing to retry.
+        `resume_subworkflow_tasks`: a failed sub-workflow goes on where it failed instead of starting anew.
+        Raises ConflictError if the workflow runs or has nothing to retry.
         """
         request = workflow_service_pb2.RetryWorkflowRequest(
             workflow_id=required("workflow_id", workflow_id),
@@ -294,12 +295,12 @@ class WorkflowClient(ServiceClient):
     ) -> str:
         """Runs an ended workflow again from one of its tasks on; returns the workflow's id.
 
-        None keeps what there is. Over gRPC the server takes an absent input for an empty one and stores that, so
-        the workflow is read first (falls back to REST) and what is kept is sent along; numbers in it become
-        floating point on the server. A rerun from the very first task is `restart`: gRPC has no other.
+        None keeps what there is. Over gRPC the server takes an absent input for an empty one and stores that,
+        so the workflow is read first (falls back to REST) and what is kept is sent along; numbers in it
+        become floating point on the server. A rerun from the very first task is `restart`: gRPC has no other.
 
-        Raises NotFoundError if the workflow has no task with that id, ValueError if an input to be kept lies in
-        external storage (pass it then), ConflictError if the workflow has not ended.
+        Raises ValueError if the workflow has no task with that id, or if an input to be kept lies in external
+        storage (pass it then); ConflictError if the workflow has not ended.
         """
         required("from_task_id", from_task_id)
         workflow = self.get(workflow_id, timeout=timeout)
@@ -366,9 +367,9 @@ class WorkflowClient(ServiceClient):
     ) -> SearchResult[WorkflowSummary]:
         """Workflows in the server's index, e.g. `query="workflowType=orders AND status IN (FAILED,TIMED_OUT)"`.
 
-        `sort`: `field:ASC` or `field:DESC`, one or several. `size` is at most 5000, the server's default limit. A
-        query that the server does not understand is UnknownServerError, a field that it does not know matches
-        everything. Without an index nothing is found.
+        `sort`: `field:ASC` or `field:DESC`, one or several. `size` is at most 5000, the server's default
+        limit. A query that the server does not understand is UnknownServerError, a field that it does not
+        know matches everything. Without an index nothing is found.
         """
         request = search_request(query, free_text, sort, start, size)
         return search_result(self._call("Search", request, timeout), WorkflowSummary.from_wire)
@@ -419,7 +420,7 @@ class WorkflowClient(ServiceClient):
         return search_result(self._call("SearchByTasksV2", request, timeout), Workflow.from_wire)
 
     def _do(self, method: str, workflow_id: str, request: type[Message], timeout: float | None) -> None:
-        self._call(method, request(workflow_id=required("workflow_id", workflow_id)), timeout)  # type: ignore[call-arg]
+        self._call(method, request(workflow_id=required("workflow_id", workflow_id)), timeout)
 
     def _merge(self, message: Message, field: str, values: Mapping[str, object]) -> None:
         number = message.DESCRIPTOR.fields_by_name[field].number

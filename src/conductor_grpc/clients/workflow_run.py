@@ -1,5 +1,7 @@
 """A workflow as the server answers it, over gRPC or REST."""
 
+# ruff: noqa: RUF009 - wire() makes a dataclass field, as dataclasses.field() does
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,9 +1,9 @@
 """What the server would refuse with no word of explanation, or accept and then never execute.
 
-Over gRPC every violation of the server's bean validation is UNKNOWN "Application error processing RPC". And since
-proto strings are "" where REST has null, its "this field is required" checks pass over gRPC and the workflow fails
-when it runs. The rules are those which conductor-server 3.32.1 answers with 400 by REST, in the same words where
-they are clear, plus the traps of gRPC alone; those say so.
+Over gRPC every violation of the server's bean validation is UNKNOWN "Application error processing RPC". And
+since proto strings are "" where REST has null, its "this field is required" checks pass over gRPC and the
+workflow fails when it runs. The rules are those which conductor-server 3.32.1 answers with 400 by REST, in
+the same words where they are clear, plus the traps of gRPC alone; those say so.
 """
 
 from __future__ import annotations

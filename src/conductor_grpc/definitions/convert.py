@@ -20,14 +20,15 @@ def task_definition_to_proto(definition: Mapping[str, object] | str, path: str =
     """The TaskDef message that makes the server store what the same JSON sent by REST would.
 
     `definition` is a JSON object, or its text. Absent keys get the server's defaults (retryCount 3,
-    responseTimeoutSeconds 3600, ...), null means absent, the server's own keys (createTime, ...) are ignored. What
-    cannot be equal: strings that REST keeps as null are "" (description, ownerEmail, isolationGroupId, ...),
-    concurrentExecLimit and pollTimeoutSeconds are 0 instead of null, and numbers in inputTemplate are floating point
-    (3 is stored as 3.0). And null for a number or boolean, which REST takes for 0 or false, is "absent" here.
+    responseTimeoutSeconds 3600, ...), null means absent, the server's own keys (createTime, ...) are ignored.
+    What cannot be equal: strings that REST keeps as null are "" (description, ownerEmail, isolationGroupId,
+    ...), concurrentExecLimit and pollTimeoutSeconds are 0 instead of null, and numbers in inputTemplate are
+    floating point (3 is stored as 3.0). And null for a number or boolean, which REST takes for 0 or false, is
+    "absent" here.
 
-    One thing to know: an HTTP, WAIT or JOIN task whose name is that of a task definition sent over gRPC waits for
-    ever, since the server derives its queue from the isolationGroupId that is "" and not null. Such tasks need no
-    definition; register it by REST if they have one.
+    One thing to know: an HTTP, WAIT or JOIN task whose name is that of a task definition sent over gRPC waits
+    for ever, since the server derives its queue from the isolationGroupId that is "" and not null. Such tasks
+    need no definition; register it by REST if they have one.
 
     Raises DefinitionError with a JSON path starting at `path`. Does not block.
     """
@@ -42,11 +43,11 @@ def workflow_definition_to_proto(
 ) -> workflowdef_pb2.WorkflowDef:
     """The WorkflowDef message that makes the server store what the same JSON sent by REST would.
 
-    As `task_definition_to_proto`, embedded task definitions included. What cannot be equal, besides null strings and
-    numbers inside of maps: joinMode is ASYNC (what the server does with REST's null), rateLimited false and a
-    sub-workflow's version 0 (both mean what null means). Where a difference would change what runs, DefinitionError
-    says so: a failureWorkflow without version, keepLastN as a number, a task definition embedded in an HTTP, JOIN or
-    WAIT task, an inline sub-workflow.
+    As `task_definition_to_proto`, embedded task definitions included. What cannot be equal, besides null
+    strings and numbers inside of maps: joinMode is ASYNC (what the server does with REST's null), rateLimited
+    false and a sub-workflow's version 0 (both mean what null means). Where a difference would change what
+    runs, DefinitionError says so: a failureWorkflow without version, keepLastN as a number, a task definition
+    embedded in an HTTP, JOIN or WAIT task, an inline sub-workflow.
     """
     message = workflowdef_pb2.WorkflowDef()
     fill(message, _parsed(definition, path), path)
@@ -57,17 +58,15 @@ def workflow_definition_to_proto(
 def workflow_task_to_proto(task: Mapping[str, object], path: str = "$") -> workflowtask_pb2.WorkflowTask:
     """The WorkflowTask message of a workflow's task that the server sent as JSON.
 
-    Not for registering: nothing is checked, and what gRPC has no field for is left out. Raises DefinitionError for
-    values of the wrong type.
+    Not for registering: nothing is checked, and what gRPC has no field for is left out. Raises
+    DefinitionError for values of the wrong type.
     """
     message = workflowtask_pb2.WorkflowTask()
     fill(message, task, path, lenient=True)
     return message
 
 
-def event_handler_to_proto(
-    definition: Mapping[str, object] | str, path: str = "$"
-) -> eventhandler_pb2.EventHandler:
+def event_handler_to_proto(definition: Mapping[str, object] | str, path: str = "$") -> eventhandler_pb2.EventHandler:
     """The EventHandler message of a JSON event handler; as `task_definition_to_proto`."""
     message = eventhandler_pb2.EventHandler()
     fill(message, _parsed(definition, path), path)

@@ -32,11 +32,11 @@ class Definitions:
 def load_definitions(path: str | os.PathLike[str]) -> Definitions:
     """Reads and checks the definitions in a JSON file, or in all `*.json` files below a folder.
 
-    A file holds one object or a list of them; an object with the key "tasks" is a workflow, any other a task. Two
-    definitions of the same task, or of the same workflow and version, are an error. Blocks on the disk.
+    A file holds one object or a list of them; an object with the key "tasks" is a workflow, any other a task.
+    Two definitions of the same task, or of the same workflow and version, are an error. Blocks on the disk.
 
-    Raises DefinitionError whose message and `path` begin with the file's name (for malformed JSON with line and
-    column), also if the path does not exist or a folder holds no definition.
+    Raises DefinitionError whose message and `path` begin with the file's name (for malformed JSON with line
+    and column), also if the path does not exist or a folder holds no definition.
     """
     root = Path(path)
     tasks: dict[str, taskdef_pb2.TaskDef] = {}
@@ -46,9 +46,7 @@ def load_definitions(path: str | os.PathLike[str]) -> Definitions:
             if "tasks" in definition:
                 workflow = workflow_definition_to_proto(definition, place)
                 if (workflow.name, workflow.version) in workflows:
-                    raise _error(
-                        place, f"workflow {workflow.name!r} version {workflow.version} is defined twice"
-                    )
+                    raise _error(place, f"workflow {workflow.name!r} version {workflow.version} is defined twice")
                 workflows[workflow.name, workflow.version] = workflow
             else:
                 task = task_definition_to_proto(definition, place)
@@ -89,9 +87,7 @@ def _read(file: Path) -> object:
     except json.JSONDecodeError as error:
         raise _error(f"{file}:{error.lineno}:{error.colno}", f"not JSON: {error.msg}") from error
     except _DuplicateKeyError as error:
-        raise _error(
-            str(file), f"the key {error.args[0]!r} is there twice in one object: only one can hold"
-        ) from error
+        raise _error(str(file), f"the key {error.args[0]!r} is there twice in one object: only one can hold") from error
     except UnicodeDecodeError as error:
         raise _error(str(file), f"not UTF-8: {error.reason} at byte {error.start}") from error
     except OSError as error:

@@ -86,9 +86,10 @@ def _set_map(message: Message, field: Field, value: object, path: str, lenient: 
     entries = _object(value, path)
     if field.kind is Kind.VALUE:
         try:
-            message.MergeFromString(encode_map(entries, field.number, "string" if lenient else "error"))  # type: ignore[arg-type]
+            message.MergeFromString(encode_map(entries, field.number, "string" if lenient else "error"))
         except PayloadEncodeError as error:
-            raise DefinitionError(f"{path}: {error}", path) from error
+            here = f"{path}.{error.path}" if error.path else path
+            raise DefinitionError(f"{here}: {error}", here) from error
         return
     target = getattr(message, field.name)
     for key, item in _present(entries, path).items():
@@ -174,7 +175,7 @@ _JSON_TYPES = (
 def _json_type(value: object) -> str:
     if value is None:
         return "null"
-    return next((name for kind, name in _JSON_TYPES if isinstance(value, kind)), type(value).__name__)  # type: ignore[arg-type]
+    return next((name for kind, name in _JSON_TYPES if isinstance(value, kind)), type(value).__name__)
 
 
 def _wrong_type(path: str, value: object, expected: str) -> NoReturn:

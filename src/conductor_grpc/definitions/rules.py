@@ -1,8 +1,9 @@
 """What the JSON of a definition means beyond the names and types which its proto message tells.
 
-proto3 scalars have no presence: a field that is left unset arrives at the server as 0, false or "", where the same
-JSON sent by REST gets the defaults of the server's Java classes. So every default of those classes that is not
-proto's own is written out here and sent. Seen on conductor-server 3.32.1 by reading back what REST stored.
+proto3 scalars have no presence: a field that is left unset arrives at the server as 0, false or "", where the
+same JSON sent by REST gets the defaults of the server's Java classes. So every default of those classes that
+is not proto's own is written out here and sent. Seen on conductor-server 3.32.1 by reading back what REST
+stored.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def export(message: Message) -> dict[str, object]:
     """The JSON object of a message, in the order of its fields.
 
-    Left out is what stands for REST's null: empty strings, absent messages, a workflow task's retryCount -1. So
-    are packed messages (google.protobuf.Any), which have no JSON.
+    Left out is what stands for REST's null: empty strings, absent messages, a workflow task's retryCount -1.
+    So are packed messages (google.protobuf.Any), which have no JSON.
     """
     rules = rules_of(message.DESCRIPTOR.full_name)
     json: dict[str, object] = {}

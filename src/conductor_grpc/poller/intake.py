@@ -155,24 +155,27 @@ class Intake(BackgroundPart):
         try:
             for item in self.source.poll(poll):
                 received += self._accept(item)
+        except UnmappablePayloadError as error:
+            # The server is well and has taken all it will: the rest of the batch can be looked for at once.
+            self._losses.append(_Loss(began, began_ms, poll.count - received))
+            self._learn_of_integers(error)
+            self._memory = planner.Memory()
         except ServerError as error:
             self.last_error = error
             self._memory = planner.after_failure(self._memory)
+            self._log_failure(error)
             if error.kind not in NOTHING_TAKEN:
-                # A poll that the server itself ended has taken all it will; any other may still be at work.
-                settled = isinstance(error, UnmappablePayloadError)
-                due = began if settled else began + max(0, poll.wait_ms) / 1000 + SETTLING
+                # The server may still be at work on this poll, and may do so until its wait is over.
+                due = began + max(0, poll.wait_ms) / 1000 + SETTLING
                 self._losses.append(_Loss(due, began_ms, poll.count - received))
-            if isinstance(error, UnmappablePayloadError):
-                self._learn_of_integers(error)
-            else:
-                self._log_failure(error)
             return received
-        if self._memory.failures:
+        else:
+            elapsed_ms = (time.monotonic() - began) * 1000
+            self._memory = planner.after_answer(self._memory, poll, received, elapsed_ms)
+        if self.last_error is not None:
             logger.info("polling %r works again", self.task_type)
         self.last_error = None
         self.last_poll = time.monotonic()
-        self._memory = planner.after_answer(self._memory, poll, received, (self.last_poll - began) * 1000)
         return received
 
     def _accept(self, item: Task | Unreadable) -> int:
@@ -186,7 +189,6 @@ class Intake(BackgroundPart):
 
     def _learn_of_integers(self, error: UnmappablePayloadError) -> None:
         """Poll this type from now on such that one task with an integer does not strand a whole batch."""
-        self._memory = planner.Memory()  # the server is well: no reason to back off
         if self._rest_source is not None:
             if self.source is not self._rest_source:
                 self.source = self._rest_source

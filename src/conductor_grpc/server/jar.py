@@ -90,9 +90,7 @@ def _overriding_jar(path: Path, report: Progress) -> Path:
     try:
         genuine = _is_genuine(path, report)
     except OSError as error:
-        raise LauncherError(
-            f"{JAR_VARIABLE} names {path}, which cannot be read: {error.strerror or error}"
-        ) from error
+        raise LauncherError(f"{JAR_VARIABLE} names {path}, which cannot be read: {error.strerror or error}") from error
     if not genuine:
         raise LauncherError(
             f"{JAR_VARIABLE} names {path}, which is not {ARTIFACT} {VERSION} or is damaged: "
@@ -192,8 +190,7 @@ def _download(folder: Path, report: Progress) -> Path:
         raise _unreachable(error) from error
     except RuntimeError as error:
         raise LauncherError(
-            f"no repository has {GROUP}:{ARTIFACT}:{VERSION}:{CLASSIFIER}, or the network hides it; "
-            f"{_COPY_HINT}"
+            f"no repository has {GROUP}:{ARTIFACT}:{VERSION}:{CLASSIFIER}, or the network hides it; {_COPY_HINT}"
         ) from error
 
 
@@ -205,9 +202,7 @@ def _unreachable(error: BaseException) -> LauncherError:
     while root.__context__ is not None:
         root = root.__context__
     reason = " ".join(str(root).split())[:200] or type(root).__name__
-    return LauncherError(
-        f"cannot download {ARTIFACT} {VERSION} (458 MB): {reason}; check the network, or {_COPY_HINT}"
-    )
+    return LauncherError(f"cannot download {ARTIFACT} {VERSION} (458 MB): {reason}; check the network, or {_COPY_HINT}")
 
 
 def _jgo_progress(

@@ -28,7 +28,7 @@ from conductor_grpc.errors import LauncherError
 from conductor_grpc.server import supervisor
 from conductor_grpc.server.jar import INSTALL_HINT, Progress, Step, server_jar, silent
 from conductor_grpc.server.ports import is_free
-from conductor_grpc.server.server_log import telling_line
+from conductor_grpc.server.server_log import gave_up, telling_line
 from conductor_grpc.server.unpack import unpacked
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ _LOG_NAME = "server.log"
 _DATABASE_NAME = "conductor.db"
 _JAVA_TEMP_NAME = "java-tmp"
 _LOOK_EVERY = 0.1  # seconds between two looks at a server that is starting
+_LAST_LINES = 1.0  # seconds a server that has given up gets to write down why
 _SUPERVISOR_MARGIN = 5.0  # seconds it gets beyond the grace it gives Java
 
 # Libraries of the server do these things; Java 25 would warn of each at every start.
@@ -279,23 +280,27 @@ class RealServer:
         }
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float) -> None:
+        assert self.log_path is not None
         rest_ready = False
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = process.wait(_LOOK_EVERY)
-                raise LauncherError(
-                    f"the server ended while starting, exit code {code}: "
-                    f"{self.last_words() or 'it printed nothing'} (log: {self.log_path})"
-                )
+                raise self._failure(f"the server ended while starting, exit code {code}")
+            if gave_up(self.log_path, self._log_start):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LAST_LINES)
+                raise self._failure("the server cannot start")
             rest_ready = rest_ready or _rest_healthy(self.rest_port)
             if rest_ready and _grpc_serving(self.grpc_port):
                 return
             if time.monotonic() >= deadline:
-                raise LauncherError(
-                    f"the server was not ready after {self._start_timeout:g} s "
-                    f"({'gRPC' if rest_ready else 'REST'} does not answer); last in its log: "
-                    f"{self.last_words() or 'nothing'} (log: {self.log_path})"
+                silent_one = "gRPC" if rest_ready else "REST"
+                raise self._failure(
+                    f"the server was not ready after {self._start_timeout:g} s ({silent_one} does not answer)"
                 )
+
+    def _failure(self, what: str) -> LauncherError:
+        return LauncherError(f"{what}: {self.last_words() or 'it printed nothing'} (log: {self.log_path})")
 
     def _end(self, *, kill: bool) -> None:
         process = self._supervisor
@@ -363,9 +368,7 @@ def _grpc_serving(port: int) -> bool:
     """The standard health check, whose answer is one enum field: SERVING is 1."""
     options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(f"localhost:{port}", options=options) as channel:
-        check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
-            "/grpc.health.v1.Health/Check"
-        )
+        check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
             return check(b"", timeout=5) == b"\x08\x01"
         except grpc.RpcError:

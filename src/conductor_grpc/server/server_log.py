@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _TAIL = 256 * 1024  # bytes from the end: one failed start's stack traces fit
 _FRAME = re.compile(r"\s*(at |\.\.\. \d+ (more|common frames))")
 _TROUBLE = re.compile(r"\b(Error|Exception|ERROR|FATAL)\b|\w(Error|Exception)\b")
+_GAVE_UP = re.compile(r"^APPLICATION FAILED TO START$|Application run failed")
 _CAUSE = "Caused by: "
 _LONGEST = 300  # characters of the line that go into a message
 
@@ -23,6 +24,14 @@ def telling_line(log: Path, start: int = 0) -> str:
     """
     lines = [line.strip() for line in _tail(log, start) if line.strip() and not _FRAME.match(line)]
     return " ".join(_choose(lines).split())[:_LONGEST]
+
+
+def gave_up(log: Path, start: int = 0) -> bool:
+    """Whether the server has written, from byte ``start`` on, that it cannot start.
+
+    Its Java goes on all the same: threads that were started before the failure keep the process alive.
+    """
+    return any(_GAVE_UP.search(line) for line in _tail(log, start))
 
 
 def _tail(log: Path, start: int) -> list[str]:

@@ -57,10 +57,12 @@ class ConverterFactory:
             return list_of(self.converter(arguments[0] if arguments else Any))
         if annotation in _DICTS or origin in _DICTS:
             return self._dict(annotation, arguments)
-        if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-            return enum_of(annotation)
-        if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-            return self._dataclass(annotation)
+        # Python 3.10 calls set[int] a type, hence the origin.
+        if origin is None and isinstance(annotation, type):
+            if issubclass(annotation, enum.Enum):
+                return enum_of(annotation)
+            if dataclasses.is_dataclass(annotation):
+                return self._dataclass(annotation)
         raise WorkerDefinitionError(
             f"unsupported annotation {type_name(annotation)}: use Task, str, int, float, bool, None, Any,"
             " list[...], dict[str, ...], Literal, an Enum, a dataclass, or a union of these"
@@ -129,8 +131,4 @@ def resolve_hints(owner: Any) -> dict[str, Any]:
 
 
 def type_name(annotation: Any) -> str:
-    return (
-        annotation.__name__
-        if isinstance(annotation, type) and not typing.get_args(annotation)
-        else str(annotation)
-    )
+    return annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)

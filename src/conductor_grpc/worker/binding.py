@@ -82,9 +82,7 @@ def plan_binding(function: Callable[..., object]) -> BindingPlan:
         annotation = hints.get(name, Any)
         with naming(f"parameter {name!r} of {function.__qualname__}"):
             if parameter.kind is Parameter.VAR_POSITIONAL:
-                raise WorkerDefinitionError(
-                    "inputs have names and *args has none: use **kwargs or named parameters"
-                )
+                raise WorkerDefinitionError("inputs have names and *args has none: use **kwargs or named parameters")
             if parameter.kind is Parameter.VAR_KEYWORD:
                 rest = factory.converter(annotation)
                 continue

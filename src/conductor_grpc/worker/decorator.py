@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
-from conductor_grpc.errors import WorkerDefinitionError
+from conductor_grpc.errors import PayloadEncodeError, WorkerDefinitionError
 from conductor_grpc.payload.plain import to_plain
 from conductor_grpc.worker.binding import plan_binding
 from conductor_grpc.worker.interface import WorkerInterface
@@ -78,7 +78,10 @@ def _output(value: object) -> dict[str, object]:
         )
     if isinstance(value, (str, int, float, list, tuple)):
         return {"result": value}
-    plain = to_plain(value)
+    try:
+        plain = to_plain(value)
+    except PayloadEncodeError as error:
+        raise PayloadEncodeError(str(error), "output.result") from error
     return plain if isinstance(plain, dict) else {"result": plain}
 
 
@@ -136,8 +139,7 @@ def _check_function(function: object) -> None:
         )
     if inspect.isgeneratorfunction(function):
         raise WorkerDefinitionError(
-            f"{function.__qualname__} is a generator, which would run only when somebody iterates it:"
-            " return a list"
+            f"{function.__qualname__} is a generator, which would run only when somebody iterates it: return a list"
         )
     if next(iter(inspect.signature(function).parameters), "") in ("self", "cls"):
         raise WorkerDefinitionError(

@@ -28,9 +28,7 @@ class WorkerInterface(abc.ABC):
     domain: str | None = None
     """The task domain to poll; None for tasks without one."""
 
-    def __init__(
-        self, task_definition_name: str, *, concurrency: int | None = None, domain: str | None = None
-    ) -> None:
+    def __init__(self, task_definition_name: str, *, concurrency: int | None = None, domain: str | None = None) -> None:
         """
         Args:
             task_definition_name: The type of the tasks, as the server knows it.
@@ -94,9 +92,7 @@ def check_worker(worker: object) -> WorkerInterface:
         )
     domain: object = worker.domain
     if domain is not None and (not isinstance(domain, str) or not domain.strip()):
-        raise WorkerDefinitionError(
-            f"worker {name!r} has domain {domain!r}, expected a non-empty string, or None"
-        )
+        raise WorkerDefinitionError(f"worker {name!r} has domain {domain!r}, expected a non-empty string, or None")
     return worker
 
 

@@ -94,9 +94,7 @@ class TaskResult:
             PayloadEncodeError: A value in the output has no JSON form; its `path` begins with `output`.
         """
         if self.status is None:
-            raise ValueError(
-                f"the result of task {self.task_id!r} has no status: set one of TaskResultStatus"
-            )
+            raise ValueError(f"the result of task {self.task_id!r} has no status: set one of TaskResultStatus")
         # When the output has this key, the server replaces it by the result's own field, "" unless it is set.
         sub_workflow_id = self.output_data.get("subWorkflowId")
         result = _RESULT.encode(
@@ -130,9 +128,7 @@ def _join_to_limit(logs: Sequence[TaskLog]) -> Sequence[TaskLog]:
 def _joined(group: Sequence[TaskLog]) -> TaskLog:
     if len(group) == 1:
         return group[0]
-    return TaskLog(
-        "\n".join(f"{_clock(each.created_time)} {each.log}" for each in group), group[0].created_time
-    )
+    return TaskLog("\n".join(f"{_clock(each.created_time)} {each.log}" for each in group), group[0].created_time)
 
 
 def _clock(milliseconds: int) -> str:

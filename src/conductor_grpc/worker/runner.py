@@ -100,8 +100,7 @@ def _usable(result: object, task: Task, worker_id: str) -> TaskResult:
     """A copy of `result` with the ids of the task, or WorkerDefinitionError if it must not be sent."""
     if not isinstance(result, TaskResult):
         raise WorkerDefinitionError(
-            f"execute returned {result!r:.80}, expected a TaskResult: return the one of"
-            " get_task_result_from_task(task)"
+            f"execute returned {result!r:.80}, expected a TaskResult: return the one of get_task_result_from_task(task)"
         )
     ids = (result.task_id or task.task_id, result.workflow_instance_id or task.workflow_instance_id)
     if ids != (task.task_id, task.workflow_instance_id):
@@ -142,9 +141,7 @@ def _status(result: TaskResult) -> TaskResultStatus:
         ) from None
     delay: object = result.callback_after_seconds
     if not isinstance(delay, int) or isinstance(delay, bool) or not 0 <= delay < 2**31:
-        raise WorkerDefinitionError(
-            f"callback_after_seconds is {delay!r}, expected a whole number of seconds"
-        )
+        raise WorkerDefinitionError(f"callback_after_seconds is {delay!r}, expected a whole number of seconds")
     if status is TaskResultStatus.IN_PROGRESS and delay == 0:
         raise WorkerDefinitionError(
             "the result is IN_PROGRESS with callback_after_seconds 0, and the server would hand the task"

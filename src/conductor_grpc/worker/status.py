@@ -22,6 +22,9 @@ class TaskStatus(str, enum.Enum):
     TIMED_OUT = "TIMED_OUT"
     SKIPPED = "SKIPPED"
 
+    def __str__(self) -> str:
+        return self.value
+
     @property
     def is_terminal(self) -> bool:
         """True if the server takes no further update of such a task: it answers OK and changes nothing."""
@@ -45,6 +48,9 @@ class TaskResultStatus(str, enum.Enum):
 
     CANCELED = "CANCELED"
     """No retry, the workflow is terminated. Servers before 3.32.0 answer it with an error."""
+
+    def __str__(self) -> str:
+        return self.value
 
 
 # In the order of the numbers on the wire, from 0.

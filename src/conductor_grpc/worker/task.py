@@ -161,11 +161,10 @@ def _parse_workflow_task(wire: bytes, document: Mapping[str, Any] | None) -> Wor
             return WorkflowTask.FromString(wire)
         except Exception as error:  # protobuf's DecodeError is another class in each of its implementations
             raise PayloadDecodeError(f"not a WorkflowTask: {error}", "workflow_task") from error
-    from conductor_grpc.definitions import workflow_definition_to_proto
+    from conductor_grpc.definitions import workflow_task_to_proto
 
     try:
-        # The definitions room converts whole workflows, so the task travels in one.
-        return workflow_definition_to_proto({"name": "reclaimed", "tasks": [document]}).tasks[0]
+        return workflow_task_to_proto(document)
     except DefinitionError as error:
         raise PayloadDecodeError(f"not a WorkflowTask: {error}", "workflowTask") from error
 
