@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from conductor_grpc import InputError, Task, TaskResult, TaskResultStatus, WorkerInterface, _core
+from conductor_grpc import Task, TaskResult, TaskResultStatus, WorkerInterface, _core
+from conductor_grpc.errors import InputError
 
 
 class SimpleCppWorker(WorkerInterface):

@@ -6,30 +6,20 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rest_user import RestUser
+from waiting import wait_for
 
 from conductor_grpc import Configuration, Task, TaskPoller, WorkflowClient, worker_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conftest import ServerAddress
 
 WORKER_PROCESS = Path(__file__).with_name("worker_process.py")
 WORKFLOWS = 1000
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Poll a state of the server, which tells nobody when it changes."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def test_a_thousand_workflows_survive_a_restart_of_the_worker(real_server: ServerAddress, tmp_path: Path) -> None:

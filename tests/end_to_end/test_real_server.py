@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -98,19 +99,9 @@ def test_data_survives_a_restart_and_a_kill(tmp_path: Path) -> None:
     ]
 
 
-def test_a_server_that_dies_is_noticed_and_may_be_started_again(tmp_path: Path) -> None:
-    with RealServer(tmp_path, *free_ports(2)) as server:
-        pid = server.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        assert server.wait(30) == 128 + signal.SIGKILL
-        assert not server.running
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_runs_until_it_is_asked_to_stop(how: signal.Signals, tmp_path: Path) -> None:
-    grpc_port, rest_port = free_ports(2)
-    arguments = ["--grpc-port", str(grpc_port), "--port", str(rest_port), "--data", str(tmp_path / "data")]
+@contextlib.contextmanager
+def running_command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command once the server is ready, and what it has shown."""
     with subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as command:
@@ -120,6 +111,14 @@ def test_the_command_runs_until_it_is_asked_to_stop(how: signal.Signals, tmp_pat
             line = command.stdout.readline()
             assert line, command.communicate()
             shown += line
+        yield command, shown
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_runs_until_it_is_asked_to_stop(how: signal.Signals, tmp_path: Path) -> None:
+    grpc_port, rest_port = free_ports(2)
+    arguments = ["--grpc-port", str(grpc_port), "--port", str(rest_port), "--data", str(tmp_path / "data")]
+    with running_command(*arguments) as (command, shown):
         assert f"localhost:{grpc_port}" in shown
         assert f"http://localhost:{rest_port}/api" in shown
         assert rest(f"http://localhost:{rest_port}/api", "/version") == "3.32.1"
@@ -129,6 +128,22 @@ def test_the_command_runs_until_it_is_asked_to_stop(how: signal.Signals, tmp_pat
     assert complaints.strip() == ""
     assert is_free(grpc_port)
     assert is_free(rest_port)
+
+
+def test_the_command_tells_when_the_server_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the temporary folder will be
+    grpc_port, rest_port = free_ports(2)
+    with running_command("--grpc-port", str(grpc_port), "--port", str(rest_port)) as (command, shown):
+        process = re.search(r"Process\W+(\d+)", shown)
+        assert process
+        os.kill(int(process[1]), signal.SIGKILL)
+        _, complaints = command.communicate(timeout=60)
+    assert command.returncode == 1
+    (line,) = complaints.strip().splitlines()
+    assert "the server ended by itself, by SIGKILL" in line
+    (kept,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert kept.name == "server.log"
+    assert str(kept) in line
 
 
 def test_a_killed_parent_takes_java_along() -> None:

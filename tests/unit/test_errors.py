@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import grpc
@@ -95,9 +93,3 @@ def test_a_path_is_named_once() -> None:
 
 def test_only_what_may_pass_by_itself_is_retryable() -> None:
     assert {kind.value for kind in ErrorKind if kind.retryable} == {"unavailable", "throttled", "transient"}
-
-
-def test_errors_can_be_imported_without_grpc() -> None:
-    # Payload code and native workers import the errors only; loading grpcio costs them 100 ms.
-    script = "import sys, conductor_grpc.errors; sys.exit('grpc' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

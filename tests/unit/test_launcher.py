@@ -369,6 +369,7 @@ Caused by: java.net.BindException: Address already in use
         ),
         ("first\nlast\n\n", "last"),
         ("Description:\n", "Description:"),
+        ("9 [main] INFO a.b.C [] - all is well\n", ""),
     ],
 )
 def test_the_telling_line(text: str, expected: str, tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ def test_the_traceback_has_user_frames_only_and_the_causes() -> None:
     assert log.endswith("ValueError: second")
     assert "in inner" in log
     assert "in function" in log
-    assert "runner.py" not in log
-    assert "decorator.py" not in log
+    assert "run_to_wire" not in log
+    assert "_call" not in log
 
 
 def test_a_deep_recursion_and_a_long_message_stay_bounded() -> None:

@@ -65,7 +65,7 @@ def server_command(
     # From here on SIGTERM is what Ctrl-C is: KeyboardInterrupt in this thread.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _bars(screen) as bars:
+        with launch_bars(screen) as bars:
             server = RealServer(
                 data,
                 grpc_port,
@@ -94,10 +94,7 @@ def _run(server: RealServer, screen: Console) -> None:
             with screen.status("Stopping Conductor"):
                 server.stop()
             return
-        raise LauncherError(
-            f"the server ended by itself, exit code {code}: "
-            f"{server.last_words() or 'it printed nothing'} (log: {server.log_path})"
-        )
+        raise server.death(code)
     finally:
         server.stop()
 
@@ -109,7 +106,9 @@ def _show(server: RealServer) -> None:
     table.add_row("UI", server.ui_url)
     table.add_row("Data", str(server.folder))
     table.add_row("Log", str(server.log_path))
-    console = Console()
+    table.add_row("Process", str(server.pid))
+    # A path wider than the terminal would be cut, in the middle of what one wants to copy.
+    console = Console(soft_wrap=True)
     console.print(table)
     console.print("Ctrl-C stops it.")
 
@@ -132,7 +131,7 @@ class _Bars:
 
 
 @contextlib.contextmanager
-def _bars(screen: Console) -> Iterator[_Bars]:
+def launch_bars(screen: Console) -> Iterator[_Bars]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

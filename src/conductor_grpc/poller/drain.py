@@ -68,6 +68,7 @@ class Deadline:
 
 def drain(intakes: Sequence[Intake], slots: Sequence[Slots], outbox: Outbox, deadline: Deadline) -> DrainReport:
     """Stop polling, hand back what nobody has begun, finish what runs, send every result. Blocks."""
+    logger.info("stopping: waiting for the polls in flight, running tasks and unsent results")
     before = outbox.accepted.copy()
     # No new polls, and no task is begun any more. The polls in flight must come back first, though: the server
     # has taken their tasks off the queue, and cancelling strands them.
@@ -90,6 +91,8 @@ def drain(intakes: Sequence[Intake], slots: Sequence[Slots], outbox: Outbox, dea
             for task in each.abandon():
                 logger.warning("task %s (%s) did not end in time and is handed back", task.task_id, task.task_def_name)
                 outbox.put(hand_back(task, Purpose.CANCEL))
+        else:
+            each.join(FLUSH_GRACE)  # nothing runs, so they only have to notice
     # Last, since everything above puts updates into it.
     if not deadline.wait(outbox.flush):
         outbox.flush(FLUSH_GRACE)

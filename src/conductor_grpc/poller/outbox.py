@@ -7,11 +7,12 @@ import enum
 import logging
 import random
 import threading
+import time
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from conductor_grpc.errors import ErrorKind, ServerError, UnmappablePayloadError
+from conductor_grpc.errors import ErrorKind, PayloadDecodeError, ServerError, UnmappablePayloadError
 from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.transport.channel import open_aio_channel
 from conductor_grpc.transport.methods import UPDATE_TASK, RawAioUnary, raw_aio_unary
@@ -35,6 +36,9 @@ UPDATE_TIMEOUT: Final = 30.0
 
 RETRY_FIRST: Final = 0.2
 RETRY_LIMIT: Final = 10.0
+
+WARNING_INTERVAL: Final = 10.0
+"""Seconds between two warnings of updates that cannot be sent."""
 
 REFUSED: Final = (ErrorKind.NOT_FOUND, ErrorKind.CONFLICT, ErrorKind.INVALID, ErrorKind.TOO_LARGE)
 """Answers that stay the same however often the update is sent. Every other kind is retried."""
@@ -117,6 +121,8 @@ class Outbox(BackgroundPart):
         self._pending: deque[Update] = deque()
         self._armed = True  # until the loop runs, nothing can be scheduled on it
         self._senders = 0
+        self._closing = False
+        self._next_warning = 0.0
         self._running_senders: set[asyncio.Task[None]] = set()
         self._update_task: RawAioUnary
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -181,6 +187,7 @@ class Outbox(BackgroundPart):
             if not self.stopping:
                 await self._ended.wait()
         finally:
+            self._closing = True  # a backoff that ends now must not send on the closed channel
             senders = list(self._running_senders)
             for sender in senders:
                 sender.cancel()
@@ -189,6 +196,8 @@ class Outbox(BackgroundPart):
 
     def _pump(self) -> None:
         self._armed = False
+        if self._closing:
+            return
         for _ in range(min(len(self._pending), IN_FLIGHT - self._senders)):
             self._senders += 1
             sender = asyncio.ensure_future(self._send_pending())
@@ -227,7 +236,7 @@ class Outbox(BackgroundPart):
         """
         try:
             found = await asyncio.to_thread(self._find_task, update.task.task_id)
-        except UnmappablePayloadError:
+        except (UnmappablePayloadError, PayloadDecodeError):
             return True  # not to be known; a task that is stuck for its whole timeout is the worse outcome
         return (
             found is not None
@@ -249,17 +258,26 @@ class Outbox(BackgroundPart):
             return
         update.attempts += 1
         delay = min(RETRY_LIMIT, RETRY_FIRST * 2.0 ** min(update.attempts - 1, 30)) * random.uniform(0.8, 1.2)
-        # One line for the first failure and one every minute or so: a server that is down fails them all.
-        log = logger.warning if update.attempts % 6 == 1 else logger.debug
-        log(
-            "could not send the %s of task %s (attempt %d), trying again in %.1f s: %s",
+        self._tell(update, delay, error)
+        asyncio.get_running_loop().call_later(delay, self._retry, update)
+
+    def _tell(self, update: Update, delay: float, error: ServerError) -> None:
+        """Warn of a failure, but of one in ten seconds only: a server that is down fails everything."""
+        now = time.monotonic()
+        level = logging.DEBUG
+        if now >= self._next_warning:
+            self._next_warning = now + WARNING_INTERVAL
+            level = logging.WARNING
+        logger.log(
+            level,
+            "could not send the %s of task %s (attempt %d), trying again in %.1f s; %d updates wait in all: %s",
             update.purpose.value,
             update.task.task_id,
             update.attempts,
             delay,
+            self._outstanding,
             error,
         )
-        asyncio.get_running_loop().call_later(delay, self._retry, update)
 
     def _retry(self, update: Update) -> None:
         self._pending.append(update)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
-from conductor_grpc.errors import NotFoundError, UnmappablePayloadError
+from conductor_grpc.errors import NotFoundError, PayloadDecodeError, UnmappablePayloadError
 from conductor_grpc.payload import Layout
 from conductor_grpc.pb.services import search_pb2, task_service_pb2, task_service_pb2_grpc
 from conductor_grpc.poller.sources import Unreadable, read_json_task
@@ -105,7 +105,7 @@ class GrpcReclaim:
                     continue
                 try:
                     task = self._get_task.over_grpc(summary.task_id)
-                except UnmappablePayloadError as error:
+                except (UnmappablePayloadError, PayloadDecodeError) as error:
                     hidden.append(Unreadable(summary.task_id, summary.workflow_id, error))
                     continue
                 if task is not None and task.worker_id == worker_id:

@@ -123,6 +123,12 @@ class Slots:
             self._running.clear()
             return abandoned
 
+    def join(self, timeout: float) -> bool:
+        """After `close`: wait at most `timeout` seconds for each thread's end; True if all have ended."""
+        for thread in self._threads:
+            thread.join(timeout)
+        return not any(thread.is_alive() for thread in self._threads)
+
     def _wake_one(self) -> None:
         """Get one more thread to work, if there is work; the lock is held.
 

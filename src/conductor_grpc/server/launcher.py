@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -200,9 +201,9 @@ class RealServer:
         except subprocess.TimeoutExpired:
             return None
 
-    def last_words(self) -> str:
-        """The line of this start's log that best tells why Java ended, or an empty string."""
-        return "" if self.log_path is None else telling_line(self.log_path, self._log_start)
+    def death(self, code: int | None) -> LauncherError:
+        """The error, its message one line, for a server that ended by itself with what :meth:`wait` returned."""
+        return self._failure(f"the server ended by itself, {_ending(code or 0)}")
 
     def __enter__(self) -> Self:
         self.start()
@@ -285,7 +286,7 @@ class RealServer:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = process.wait(_LOOK_EVERY)
-                raise self._failure(f"the server ended while starting, exit code {code}")
+                raise self._failure(f"the server ended while starting, {_ending(code)}")
             if gave_up(self.log_path, self._log_start):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_LAST_LINES)
@@ -300,7 +301,9 @@ class RealServer:
                 )
 
     def _failure(self, what: str) -> LauncherError:
-        return LauncherError(f"{what}: {self.last_words() or 'it printed nothing'} (log: {self.log_path})")
+        assert self.log_path is not None
+        why = telling_line(self.log_path, self._log_start) or "it does not say why"
+        return LauncherError(f"{what}: {why} (log: {self.log_path})")
 
     def _end(self, *, kill: bool) -> None:
         process = self._supervisor
@@ -325,8 +328,11 @@ class RealServer:
         if self._given_folder is not None:
             return
         if keep_log:
-            for path in folder.glob(_DATABASE_NAME + "*"):
-                path.unlink()
+            for path in folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.name != _LOG_NAME:
+                    path.unlink()
         else:
             shutil.rmtree(folder, ignore_errors=True)
             self._folder = None
@@ -338,6 +344,12 @@ def _check_ports(grpc_port: int, rest_port: int) -> None:
             raise LauncherError(f"{name} is {port}, expected 1 to 65535")
     if grpc_port == rest_port:
         raise LauncherError(f"gRPC and REST cannot share port {grpc_port}; choose two")
+
+
+def _ending(code: int) -> str:
+    with contextlib.suppress(ValueError):
+        return f"by {signal.Signals(code - 128).name}"  # the supervisor's way to say so
+    return f"exit code {code}"
 
 
 def _java() -> Path:

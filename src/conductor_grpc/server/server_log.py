@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _TAIL = 256 * 1024  # bytes from the end: one failed start's stack traces fit
 _FRAME = re.compile(r"\s*(at |\.\.\. \d+ (more|common frames))")
 _TROUBLE = re.compile(r"\b(Error|Exception|ERROR|FATAL)\b|\w(Error|Exception)\b")
+_ORDINARY = re.compile(r"\] (DEBUG|INFO|WARN) ")
 _GAVE_UP = re.compile(r"^APPLICATION FAILED TO START$|Application run failed")
 _CAUSE = "Caused by: "
 _LONGEST = 300  # characters of the line that go into a message
@@ -20,7 +21,8 @@ def telling_line(log: Path, start: int = 0) -> str:
     """The line of the log, from byte ``start`` on, that best tells why Java ended; "" when it says nothing.
 
     In this order: Spring's description of a failed start; the innermost cause of the last stack trace; the
-    last line that names an error; the last line that is no stack frame. Never raises for a missing log.
+    last line that names an error; the last line, unless it is an ordinary log line or a stack frame.
+    Never raises for a missing log.
     """
     lines = [line.strip() for line in _tail(log, start) if line.strip() and not _FRAME.match(line)]
     return " ".join(_choose(lines).split())[:_LONGEST]
@@ -51,4 +53,6 @@ def _choose(lines: list[str]) -> str:
     if causes:
         return causes[-1]
     troubles = [line for line in lines if _TROUBLE.search(line)]
-    return (troubles or lines or [""])[-1]
+    if troubles:
+        return troubles[-1]
+    return lines[-1] if lines and not _ORDINARY.search(lines[-1]) else ""

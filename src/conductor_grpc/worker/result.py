@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final, Literal
 
+from conductor_grpc.errors import PayloadEncodeError
 from conductor_grpc.payload import Layout
 from conductor_grpc.worker.status import TASK_RESULT_STATUS_NUMBERS, TaskResultStatus
 from conductor_grpc.worker.text import bounded
@@ -97,21 +98,21 @@ class TaskResult:
             raise ValueError(f"the result of task {self.task_id!r} has no status: set one of TaskResultStatus")
         # When the output has this key, the server replaces it by the result's own field, "" unless it is set.
         sub_workflow_id = self.output_data.get("subWorkflowId")
-        result = _RESULT.encode(
-            (
-                self.workflow_instance_id,
-                self.task_id,
-                bounded(self.reason_for_incompletion, MAX_REASON_BYTES),
-                self.callback_after_seconds,
-                self.worker_id,
-                TASK_RESULT_STATUS_NUMBERS[self.status],
-                self.output_data,
-                [self._encode_log(entry) for entry in _join_to_limit(self.logs)],
-                sub_workflow_id if isinstance(sub_workflow_id, str) else "",
-            ),
-            big_integers,
+        values = (
+            self.workflow_instance_id,
+            self.task_id,
+            bounded(self.reason_for_incompletion, MAX_REASON_BYTES),
+            self.callback_after_seconds,
+            self.worker_id,
+            TASK_RESULT_STATUS_NUMBERS[self.status],
+            self.output_data,
+            [self._encode_log(entry) for entry in _join_to_limit(self.logs)],
+            sub_workflow_id if isinstance(sub_workflow_id, str) else "",
         )
-        return _REQUEST.encode((result,))
+        try:
+            return _REQUEST.encode((_RESULT.encode(values, big_integers),))
+        except PayloadEncodeError as error:
+            raise _located_in_output(error) from error.__cause__
 
     def _encode_log(self, entry: TaskLog) -> bytes:
         return _LOG.encode((bounded(entry.log, MAX_LOG_BYTES), self.task_id, entry.created_time))
@@ -133,3 +134,9 @@ def _joined(group: Sequence[TaskLog]) -> TaskLog:
 
 def _clock(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _located_in_output(error: PayloadEncodeError) -> PayloadEncodeError:
+    # The codec knows the keys of the map; the user knows it as the output.
+    separator = "." if error.path and not error.path.startswith("[") else ""
+    return PayloadEncodeError(str(error).removeprefix(f"{error.path}: "), f"output{separator}{error.path}")

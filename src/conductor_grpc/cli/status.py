@@ -1,0 +1,63 @@
+"""`conductor-grpc status`: where a run stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from conductor_grpc.cli.connection import connection_options
+from conductor_grpc.cli.output import compact_json, print_json, print_table
+from conductor_grpc.cli.workflow_document import workflow_document
+from conductor_grpc.clients import WorkflowClient
+
+if TYPE_CHECKING:
+    from conductor_grpc.clients import Workflow
+    from conductor_grpc.configuration import Configuration
+
+
+@click.command("status")
+@click.argument("workflow_id", metavar="ID")
+@click.option("--tasks", is_flag=True, help="Its tasks, too.")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+@connection_options
+def status_command(workflow_id: str, tasks: bool, as_json: bool, configuration: Configuration) -> None:
+    """Show status, input and output of the run with this ID."""
+    if not workflow_id:
+        raise click.BadParameter("expected the id of a workflow", param_hint="ID")
+    with WorkflowClient(configuration) as client:
+        workflow = client.get(workflow_id, include_tasks=tasks)
+    if as_json:
+        print_json(workflow_document(workflow, tasks=tasks))
+        return
+    _show(workflow)
+    if tasks:
+        _show_tasks(workflow)
+
+
+def _show(workflow: Workflow) -> None:
+    rows = [
+        ("workflow", f"{workflow.name} version {workflow.version}"),
+        ("id", workflow.workflow_id),
+        ("status", workflow.status.value),
+        ("correlation id", workflow.correlation_id),
+        ("reason", workflow.reason_for_incompletion),
+        ("input", compact_json(workflow.input)),
+        ("output", compact_json(workflow.output)),
+    ]
+    print_table(("Run", ""), [row for row in rows if row[1]])
+
+
+def _show_tasks(workflow: Workflow) -> None:
+    rows = [
+        (
+            task.reference_task_name,
+            task.task_type,
+            task.status.value,
+            str(task.retry_count),
+            compact_json(task.input_data),
+            task.reason_for_incompletion or compact_json(task.output_data),
+        )
+        for task in workflow.tasks
+    ]
+    print_table(("Task", "Type", "Status", "Retry", "Input", "Output or reason"), rows)

@@ -1,0 +1,156 @@
+"""From `MODULE[:name]` to workers."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import pkgutil
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conductor_grpc.errors import WorkerDefinitionError
+from conductor_grpc.worker import WorkerInterface, check_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+
+logger = logging.getLogger(__name__)
+
+
+def find_workers(where: str) -> list[WorkerInterface]:
+    """Imports a module and returns its workers, each once, in the order in which it defines them.
+
+    Args:
+        where: A dotted module name or the path of a `.py` file, alone or with `:name`. The current folder, or the
+            file's, is importable from then on. Alone it means all workers, and lists of them, at the top level of
+            the module; a name means that worker, or list, or callable that returns the one or the other.
+
+    Raises:
+        WorkerDefinitionError: There is no such module or name, importing it fails, or it has no workers.
+    """
+    module_name, _, name = where.partition(":")
+    module = _import(module_name)
+    workers = _named(module, name) if name else _all(module)
+    if not workers:
+        raise WorkerDefinitionError(f"{module_name} has no workers: {_remedy(module)}")
+    return [check_worker(worker) for worker in workers]
+
+
+def _import(name: str) -> ModuleType:
+    if name.endswith(".py") or os.sep in name:
+        return _import_file(Path(name))
+    _make_importable(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise _broken(name, error) from error
+        raise WorkerDefinitionError(
+            f"no module named {name!r} here or installed{_suggest(name, _modules_here(name))}; expected a dotted name"
+            " or the path of a .py file"
+        ) from error
+    except (ValueError, TypeError) as error:  # what import_module says to "" and to ".relative"
+        raise WorkerDefinitionError(
+            f"{name!r} is no name of a module: expected a dotted name, or a .py file"
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise _broken(name, error) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        siblings = [each.name for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise WorkerDefinitionError(f"there is no file {path}{_suggest(path.name, siblings)}")
+    _make_importable(path.parent)
+    try:
+        module = importlib.import_module(path.stem)
+    except (Exception, SystemExit) as error:
+        raise _broken(path.name, error) from error
+    if module.__file__ is None or Path(module.__file__).resolve() != path:
+        raise WorkerDefinitionError(
+            f"{path.name} cannot be imported: Python has another module named {path.stem!r}. Rename the file"
+        )
+    return module
+
+
+def _make_importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+
+
+def _broken(name: str, error: BaseException) -> WorkerDefinitionError:
+    """A module that exists but raises: where and why, for the traceback is one line here."""
+    logger.debug("importing %s failed", name, exc_info=error)
+    place = ""
+    if isinstance(error, SyntaxError):
+        place = f" ({error.filename}, line {error.lineno})"
+    else:
+        ours = [each for each in traceback.extract_tb(error.__traceback__) if "importlib" not in each.filename]
+        if len(ours) > 1:  # the first is this module
+            place = f" ({ours[-1].filename}, line {ours[-1].lineno})"
+    return WorkerDefinitionError(f"importing {name} fails: {type(error).__name__}: {error}{place}")
+
+
+def _all(module: ModuleType) -> list[Any]:
+    found: dict[int, WorkerInterface] = {}
+    for value in list(vars(module).values()):
+        group = value if isinstance(value, (list, tuple)) else [value]
+        if all(isinstance(each, WorkerInterface) for each in group):
+            found.update((id(each), each) for each in group)
+    return list(found.values())
+
+
+def _named(module: ModuleType, name: str) -> list[Any]:
+    try:
+        value = getattr(module, name)
+    except AttributeError:
+        names = [key for key in vars(module) if not key.startswith("_")]
+        raise WorkerDefinitionError(f"{module.__name__} has no {name!r}{_suggest(name, names)}") from None
+    if not isinstance(value, (WorkerInterface, type)) and callable(value):
+        value = _made_by(value, f"{module.__name__}:{name}")
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return [value]
+
+
+def _made_by(function: Callable[[], object], name: str) -> object:
+    try:
+        made = function()
+    except Exception as error:
+        logger.debug("%s() failed", name, exc_info=True)
+        raise WorkerDefinitionError(f"{name}() fails: {type(error).__name__}: {error}") from error
+    if not isinstance(made, (WorkerInterface, list, tuple)):
+        raise WorkerDefinitionError(f"{name}() returned {made!r}, expected a worker or a list of workers")
+    return made
+
+
+def _remedy(module: ModuleType) -> str:
+    classes = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, WorkerInterface) and value.__module__ == module.__name__
+    ]
+    if classes:
+        return f"it has the class {classes[0]}, so add at its top level: workers = [{classes[0]}('TASK_TYPE')]"
+    return (
+        "decorate a function with @worker_task('TASK_TYPE'), or make an instance of a WorkerInterface at its top level"
+    )
+
+
+def _modules_here(name: str) -> list[str]:
+    parent = name.rpartition(".")[0]
+    folder = Path.cwd().joinpath(*parent.split(".")) if parent else Path.cwd()
+    prefix = f"{parent}." if parent else ""
+    return [each.name for each in pkgutil.iter_modules([str(folder)], prefix)]
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

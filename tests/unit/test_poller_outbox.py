@@ -1,0 +1,196 @@
+"""The outbox against a gRPC server with scripted answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from scripted_server import ScriptedServer, a_task
+from waiting import wait_for
+
+from conductor_grpc import Configuration, Task, TaskResult, TaskResultStatus, TaskStatus
+from conductor_grpc.pb.model import taskresult_pb2
+from conductor_grpc.poller import outbox as outbox_module
+from conductor_grpc.poller.outbox import Outbox, Purpose, Update, hand_back, result_update
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Find = Callable[[str], Task | None]
+
+
+def completed(task_id: str) -> Update:
+    task = Task(task_id=task_id, workflow_instance_id="w", worker_id="me", poll_count=1)
+    result = TaskResult(workflow_instance_id="w", task_id=task_id, status=TaskResultStatus.COMPLETED)
+    return result_update(task, result, result.to_wire())
+
+
+@pytest.fixture(autouse=True)
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "RETRY_FIRST", 0.01)
+    monkeypatch.setattr(outbox_module, "RETRY_LIMIT", 0.05)
+
+
+@contextmanager
+def running(target: str, find: Find = lambda _: None, limit: int = 1000) -> Iterator[tuple[Outbox, list[str]]]:
+    settled: list[str] = []
+    outbox = Outbox(
+        Configuration(target=target, outbox_limit=limit),
+        lambda update: settled.append(update.task.task_id),
+        find,
+        lambda _, error: pytest.fail(f"the outbox died: {error}"),
+    )
+    outbox.start()
+    try:
+        yield outbox, settled
+    finally:
+        outbox.stop()
+        assert outbox.join(20)
+
+
+def failing(times: int, code: grpc.StatusCode, details: str) -> Callable[..., None]:
+    left = threading.Semaphore(times)
+
+    def update(_result: taskresult_pb2.TaskResult, context: grpc.ServicerContext) -> None:
+        if left.acquire(blocking=False):
+            context.abort(code, details)
+
+    return update
+
+
+def test_many_results_arrive_once_each() -> None:
+    with ScriptedServer() as server, running(server.target) as (outbox, settled):
+        for number in range(500):
+            outbox.put(completed(str(number)))
+        assert outbox.flush(30)
+        assert len(outbox) == 0
+        assert outbox.accepted[Purpose.RESULT] == 500
+    assert sorted(result.task_id for result in server.updates) == sorted(map(str, range(500)))
+    assert sorted(settled) == sorted(map(str, range(500)))
+
+
+def test_what_was_put_before_the_start_is_sent() -> None:
+    with ScriptedServer() as server:
+        outbox = Outbox(Configuration(target=server.target), lambda _: None, lambda _: None, lambda *_: None)
+        outbox.put(completed("early"))
+        outbox.start()
+        assert outbox.flush(20)
+        outbox.stop()
+        assert outbox.join(20)
+    assert [result.task_id for result in server.updates] == ["early"]
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL])
+def test_a_terminal_result_is_sent_until_it_is_taken(code: grpc.StatusCode) -> None:
+    with ScriptedServer() as server, running(server.target) as (outbox, _):
+        server.update = failing(7, code, "not now")
+        outbox.put(completed("a"))
+        assert outbox.flush(20)
+        assert server.attempts == 8
+        assert len(server.updates) == 1
+        assert outbox.refused == 0
+
+
+def test_updates_that_fail_do_not_hold_up_others() -> None:
+    def update(result: taskresult_pb2.TaskResult, context: grpc.ServicerContext) -> None:
+        if result.task_id.startswith("bad"):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "never")
+
+    with ScriptedServer() as server, running(server.target) as (outbox, settled):
+        server.update = update
+        for number in range(outbox_module.IN_FLIGHT + 10):
+            outbox.put(completed(f"bad{number}"))
+        outbox.put(completed("good"))
+        wait_for(lambda: settled == ["good"])
+        assert not outbox.flush(0)
+
+
+def test_what_the_server_will_never_take_is_refused_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    with ScriptedServer() as server, running(server.target) as (outbox, settled):
+        server.update = failing(1, grpc.StatusCode.NOT_FOUND, "No such workflow found by id: w")
+        with caplog.at_level(logging.ERROR):
+            outbox.put(completed("a"))
+            assert outbox.flush(20)
+        assert (outbox.refused, outbox.accepted[Purpose.RESULT]) == (1, 0)
+    assert settled == ["a"]
+    assert "No such workflow found by id: w" in caplog.text
+    assert "task a" in caplog.text
+
+
+def given_back(poll_count: int = 1) -> Update:
+    return hand_back(Task(task_id="a", workflow_instance_id="w", worker_id="me", poll_count=poll_count))
+
+
+@pytest.mark.parametrize(
+    ("found", "sent_again"),
+    [
+        (Task(task_id="a", status=TaskStatus.IN_PROGRESS, worker_id="me", poll_count=1), True),
+        (Task(task_id="a", status=TaskStatus.SCHEDULED, worker_id="me", poll_count=1), False),
+        (Task(task_id="a", status=TaskStatus.IN_PROGRESS, worker_id="other", poll_count=2), False),
+        (Task(task_id="a", status=TaskStatus.IN_PROGRESS, worker_id="me", poll_count=2), False),
+        (None, False),
+    ],
+    ids=["still ours", "applied", "another worker has it", "we got it again", "gone"],
+)
+def test_an_update_that_is_not_repeatable_is_repeated_only_if_it_was_not_applied(
+    found: Task | None, sent_again: bool
+) -> None:
+    with ScriptedServer() as server, running(server.target, lambda _: found) as (outbox, settled):
+        server.update = failing(1, grpc.StatusCode.UNAVAILABLE, "in doubt")
+        outbox.put(given_back())
+        assert outbox.flush(20)
+        assert server.attempts == (2 if sent_again else 1)
+        assert outbox.accepted[Purpose.HAND_BACK] == 1
+    assert settled == ["a"]
+
+
+def test_a_hand_back_keeps_what_the_task_came_with() -> None:
+    with ScriptedServer() as server, running(server.target) as (outbox, _):
+        task = Task.from_wire(a_task("a", reason_for_incompletion="waiting", worker_id="me").SerializeToString())
+        task.output_data = {"progress": 3}
+        outbox.put(hand_back(task))
+        (result,) = server.wait_for_updates(1)
+    assert result.status == taskresult_pb2.TaskResult.IN_PROGRESS
+    assert result.callback_after_seconds == 0
+    assert result.output_data["progress"].number_value == 3
+    assert result.reason_for_incompletion == "waiting"
+
+
+def test_no_room_until_half_empty() -> None:
+    gate = threading.Semaphore(0)
+    with ScriptedServer() as server, running(server.target, limit=8) as (outbox, _):
+        server.update = lambda _result, _context: (gate.acquire(timeout=30), None)[1]
+        for number in range(8):
+            assert outbox.wait_for_room(0)
+            outbox.put(completed(str(number)))
+        assert not outbox.wait_for_room(0)
+        for _ in range(3):
+            gate.release()
+        server.wait_for_updates(3)
+        room: list[bool] = []
+        waiting = threading.Thread(target=lambda: room.append(outbox.wait_for_room(20)))
+        waiting.start()
+        gate.release()
+        waiting.join(20)
+        assert room == [True]
+        assert len(outbox) <= 4
+        for _ in range(4):
+            gate.release()
+        assert outbox.flush(20)
+
+
+def test_what_cannot_be_sent_before_the_end_is_counted() -> None:
+    with ScriptedServer() as server, running(server.target) as (outbox, settled):
+        server.update = failing(10**6, grpc.StatusCode.UNAVAILABLE, "down")
+        outbox.put(completed("a"))
+        outbox.put(completed("b"))
+        assert not outbox.flush(0.1)
+        outbox.stop()
+        assert outbox.join(20)
+        outbox.put(completed("c"))
+        assert len(outbox) == 3
+    assert settled == []

@@ -1,0 +1,105 @@
+"""The shape of background parts, and the register of tasks in our hands."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from conductor_grpc import Configuration
+from conductor_grpc.poller.custody import Custody
+from conductor_grpc.poller.outbox import Outbox
+from conductor_grpc.poller.part import BackgroundPart
+
+
+class Waiter(BackgroundPart):
+    def __init__(self, on_death: object = None) -> None:
+        super().__init__("waiter", on_death or (lambda *_: pytest.fail("died")))  # type: ignore[arg-type]
+        self.woken = threading.Event()
+
+    def _run(self) -> None:
+        self.woken.wait()
+
+    def _wake(self) -> None:
+        self.woken.set()
+
+
+def an_outbox() -> Outbox:
+    return Outbox(Configuration(target="127.0.0.1:1"), lambda _: None, lambda _: None, lambda *_: pytest.fail("died"))
+
+
+@pytest.mark.parametrize("make", [Waiter, an_outbox])
+class TestShape:
+    def test_start_started_stop_joined(self, make: type[Waiter]) -> None:
+        part = make()
+        part.start()
+        assert part.started.wait(10)
+        assert part.alive
+        assert not part.join(0)
+        part.stop()
+        assert part.join(10)
+        assert not part.alive
+
+    def test_stop_before_start_keeps_it_from_ever_running(self, make: type[Waiter]) -> None:
+        part = make()
+        part.stop()
+        part.start()
+        assert part.join(0)
+        assert not part.started.is_set()
+
+    def test_join_before_start_returns_at_once(self, make: type[Waiter]) -> None:
+        assert make().join()
+
+    def test_stress(self, make: type[Waiter]) -> None:
+        """Ten threads, fifty parts, each started and stopped by all of them."""
+        for _ in range(50):
+            part = make()
+            barrier = threading.Barrier(10)
+
+            def use(part: BackgroundPart = part, barrier: threading.Barrier = barrier) -> None:
+                barrier.wait()
+                part.start()
+                part.stop()
+                assert part.join(10)
+
+            threads = [threading.Thread(target=use) for _ in range(10)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert not part.alive
+
+
+def test_a_death_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[tuple[str, BaseException]] = []
+
+    class Broken(Waiter):
+        def _run(self) -> None:
+            raise RuntimeError("broken")
+
+    part = Broken(lambda name, error: told.append((name, error)))
+    part.start()
+    assert part.join(10)
+    assert [(name, str(error)) for name, error in told] == [("waiter", "broken")]
+    assert "waiter died" in caplog.text
+
+
+def test_custody_counts_a_task_handed_out_twice() -> None:
+    custody = Custody()
+    custody.take("a")
+    custody.take("a")
+    custody.release("a")
+    assert len(custody) == 1
+    custody.release("a")
+    assert len(custody) == 0
+
+
+def test_a_watch_sees_what_is_finished_while_it_lasts() -> None:
+    custody = Custody()
+    custody.take("before")
+    with custody.watch() as seen:
+        custody.release("before")
+        custody.take("during")
+        custody.release("during")
+    custody.take("after")
+    assert seen == {"before", "during"}
