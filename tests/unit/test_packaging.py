@@ -33,6 +33,7 @@ BUILD_INPUTS = [
     "proto",
     "cpp",
     "src",
+    "examples",
 ]
 STALE = "raise RuntimeError('stale')\n"
 

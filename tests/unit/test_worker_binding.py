@@ -225,7 +225,7 @@ def test_unsupported_annotations_are_refused_at_declaration(annotation: Any) -> 
 
 
 def test_a_bad_annotation_in_a_dataclass_is_named() -> None:
-    with pytest.raises(WorkerDefinitionError, match=r"parameter 'x' of .*dataclass WithInitVar has an InitVar"):
+    with pytest.raises(WorkerDefinitionError, match=r"parameter 'x' of .*WithInitVar"):
         one(WithInitVar, {})
     with pytest.raises(WorkerDefinitionError, match=r"parameter 'x' of .*: Unfit\.member: unsupported .* bytes"):
         one(list[Unfit], [])

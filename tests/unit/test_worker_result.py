@@ -99,7 +99,10 @@ def test_lone_surrogates_in_texts_are_sent_as_escapes() -> None:
 
 def test_an_output_key_that_the_server_would_blank_survives() -> None:
     assert parsed(completed(output_data={"subWorkflowId": "s-1"})).sub_workflow_id == "s-1"
-    assert parsed(completed(output_data={"subWorkflowId": 5})).sub_workflow_id == ""
+    assert parsed(completed(output_data={"subWorkflowId": None})).sub_workflow_id == ""
+    with pytest.raises(PayloadEncodeError, match="keeps text only") as caught:
+        completed(output_data={"subWorkflowId": 5}).to_wire()
+    assert caught.value.path == "output.subWorkflowId"
 
 
 def test_what_cannot_be_encoded_is_named_by_its_path() -> None:

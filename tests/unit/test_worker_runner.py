@@ -235,8 +235,9 @@ def test_what_is_meant_clearly_is_taken(attributes: dict[str, Any], expected: di
 
 
 def test_logs_given_as_plain_values_are_logs() -> None:
-    result = run(setting(logs=["text", 5, TaskLog("x", None)]))  # type: ignore[arg-type]
-    assert [entry.log for entry in result.logs] == ["text", "5", "x"]
+    odd = [TaskLog("x", time) for time in (None, 1.5, -1, 2**63, 2**70)]  # type: ignore[arg-type]
+    result = run(setting(logs=["text", 5, *odd, *odd]))
+    assert [entry.log for entry in result.logs] == ["text", "5", *["x"] * 10]
     assert all(entry.created_time > 1_600_000_000_000 for entry in result.logs)
 
 

@@ -66,6 +66,8 @@ def demo_command(examples: Path | None, timeout: float) -> None:
 
 @contextlib.contextmanager
 def _server(screen: Console) -> Iterator[Configuration]:
+    if not screen.is_terminal:
+        screen.print("Starting Conductor")  # the bars are for terminals
     with launch_bars(screen) as bars:
         server = RealServer(None, *free_ports(2), progress=bars)
         server.start()

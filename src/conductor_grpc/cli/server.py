@@ -138,5 +138,5 @@ def launch_bars(screen: Console) -> Iterator[_Bars]:
         TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=screen, transient=True) as progress:
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         yield _Bars(progress)

@@ -96,8 +96,6 @@ class TaskResult:
         """
         if self.status is None:
             raise ValueError(f"the result of task {self.task_id!r} has no status: set one of TaskResultStatus")
-        # When the output has this key, the server replaces it by the result's own field, "" unless it is set.
-        sub_workflow_id = self.output_data.get("subWorkflowId")
         values = (
             self.workflow_instance_id,
             self.task_id,
@@ -107,7 +105,7 @@ class TaskResult:
             TASK_RESULT_STATUS_NUMBERS[self.status],
             self.output_data,
             [self._encode_log(entry) for entry in _join_to_limit(self.logs)],
-            sub_workflow_id if isinstance(sub_workflow_id, str) else "",
+            _sub_workflow_id(self.output_data),
         )
         try:
             return _REQUEST.encode((_RESULT.encode(values, big_integers),))
@@ -134,6 +132,17 @@ def _joined(group: Sequence[TaskLog]) -> TaskLog:
 
 def _clock(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _sub_workflow_id(output: dict[str, object]) -> str:
+    # The server replaces an output key of this name by the result's own field, "" where that is unset (3.32.1).
+    value = output.get("subWorkflowId", "")
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise PayloadEncodeError(
+        f"is {value!r:.60}, and under this name the server keeps text only: send text, or use another key",
+        "output.subWorkflowId",
+    )
 
 
 def _located_in_output(error: PayloadEncodeError) -> PayloadEncodeError:

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 MAX_UPDATE_BYTES: Final = 4 * 1024 * 1024
 """The server refuses a longer request, and the task would stay IN_PROGRESS until its timeout."""
 
+_YEAR_9999: Final = 253_370_764_800_000
+"""In milliseconds; Python has no later dates."""
+
 _TERMINAL_ERRORS: Final = (InputError, NonRetryableError, PayloadEncodeError, WorkerDefinitionError)
 """The same task with the same worker fails in the same way again: retries would only delay the news."""
 
@@ -127,8 +130,8 @@ def _usable(result: object, task: Task, worker_id: str) -> TaskResult:
 def _log(entry: object) -> TaskLog:
     if not isinstance(entry, TaskLog):
         return TaskLog(str(entry))
-    created: object = entry.created_time
-    return TaskLog(str(entry.log), created) if isinstance(created, int) else TaskLog(str(entry.log))
+    log, created = str(entry.log), entry.created_time
+    return TaskLog(log, created) if isinstance(created, int) and 0 <= created < _YEAR_9999 else TaskLog(log)
 
 
 def _status(result: TaskResult) -> TaskResultStatus:

@@ -1,0 +1,170 @@
+"""The command without a server: usage, one line for each error, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from conductor_grpc import cli
+from conductor_grpc.cli import examples
+from conductor_grpc.cli.root import root
+from conductor_grpc.configuration import BASE_URL_VARIABLE, TARGET_VARIABLE
+from conductor_grpc.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+NOBODY = ["--target", "localhost:1", "--base-url", "http://localhost:1/api"]
+
+
+@pytest.fixture(autouse=True)
+def _no_addresses_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TARGET_VARIABLE, raising=False)
+    monkeypatch.delenv(BASE_URL_VARIABLE, raising=False)
+
+
+def run(*arguments: str, **kwargs: str) -> Result:
+    return CliRunner().invoke(root, arguments, prog_name="conductor-grpc", **kwargs)
+
+
+def only_line(result: Result, code: int = 1) -> str:
+    """The one line on stderr, where there must be nothing on stdout."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return str(line)
+
+
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "conductor_grpc", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.strip() == f"conductor-grpc, version {version('conductor-grpc-client')}"
+    assert said.stderr == ""
+
+
+def test_help_names_the_commands_in_the_order_of_use() -> None:
+    shown = run("--help").stdout
+    places = [shown.index(f"\n  {name} ") for name in ("server", "apply", "start", "status", "run", "demo")]
+    assert places == sorted(places)
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_LIBRARIES", ("click", "surely_not_there"))
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert str(stopped.value) == (
+        "conductor-grpc needs surely_not_there, which is not installed: pip install 'conductor-grpc-client[cli]'"
+    )
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("start", "some_workflow"), ("status", "some_id"), ("start", "some_workflow", "--wait")]
+)
+def test_no_server(arguments: tuple[str, ...]) -> None:
+    line = only_line(run(*arguments, *NOBODY))
+    assert line.startswith("Error: ")
+    assert "localhost:1" in line
+
+
+def test_a_bad_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "base_url 'ftp://localhost'" in only_line(run("status", "some_id", "--base-url", "ftp://localhost"))
+    monkeypatch.setenv(TARGET_VARIABLE, "http://localhost:8090")
+    assert "http://localhost:8090" in only_line(run("status", "some_id"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("start",), "Missing argument 'WORKFLOW'"),
+        (("start", ""), "expected the name of a workflow"),
+        (("status", ""), "expected the id of a workflow"),
+        (("apply",), "Missing argument 'FILES...'"),
+        (("start", "w", "--input", "{a: 1}"), "not JSON: Expecting property name"),
+        (("start", "w", "--input", "[1]"), 'expected a JSON object such as {"a": 1}, got [1]'),
+        (("start", "w", "--input", "@nowhere.json"), "cannot read 'nowhere.json': No such file or directory"),
+        (("start", "w", "--version", "0"), "0 is not in the range x>=1"),
+        (("start", "w", "--wait", "--timeout", "0"), "0.0 is not in the range x>0"),
+        (("nonsense",), "No such command 'nonsense'"),
+        (("demo", "--examples", "nowhere"), "'nowhere' does not exist"),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], said: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_input_that_the_wire_cannot_carry_is_named() -> None:
+    line = only_line(run("start", "w", "--input", json.dumps({"order": {"id": 2**53 + 1}}), *NOBODY))
+    assert "order.id" in line
+    assert str(2**53 + 1) in line
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"a.json": "{"}, "a.json:1:2: not JSON"),
+        ({"a.json": '{"name": "t", "retryCuont": 3}'}, "retryCuont"),
+        ({"a.json": '{"name": "t"}', "b.json": '{"name": "t"}'}, "task 't' is defined in another of the files"),
+    ],
+)
+def test_apply_sends_nothing_if_one_file_is_bad(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    paths = [tmp_path / name for name in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        path.write_text(content)
+    # Nobody listens at that address: to have been read before anything is sent, it must be the complaint.
+    assert said in only_line(run("apply", *map(str, paths), *NOBODY))
+
+
+WORKERS = """
+from conductor_grpc import worker_task
+
+@worker_task("cli_usage_a")
+def a(): pass
+
+@worker_task("cli_usage_b")
+def b(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("0", "'0': expected a whole number of at least 1, or TYPE=N"),
+        ("cli_usage_a=", "'cli_usage_a=': expected a whole number"),
+        ("cli_usage_c=2", "no worker runs 'cli_usage_c', only cli_usage_a (x1), cli_usage_b (x1)"),
+    ],
+)
+def test_run_with_a_wrong_concurrency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, said: str) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    file = tmp_path / f"{tmp_path.name}_workers.py"  # a name of its own, since Python keeps what it has imported
+    file.write_text(WORKERS)
+    result = run("run", str(file), "--concurrency", setting, *NOBODY)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_run_with_a_module_that_is_not_there() -> None:
+    assert "no module named 'surely_not_there'" in only_line(run("run", "surely_not_there", *NOBODY))
+
+
+def test_examples_are_found_beside_the_sources() -> None:
+    assert (examples.examples_folder() / "definitions").is_dir()
+
+
+def test_examples_that_are_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("conductor_grpc.__file__", str(tmp_path / "src" / "conductor_grpc" / "__init__.py"))
+    with pytest.raises(ConfigurationError, match=r"pass the folder, --examples DIR"):
+        examples.examples_folder()
