@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from conductor_grpc.server import RealServer, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Property tests run the same examples every time and on any machine: a failure is one to be looked at, never a
+# machine that was slow or a number that came up.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 RUNNING_SERVER_VARIABLE = "CONDUCTOR_GRPC_TEST_SERVER"
 

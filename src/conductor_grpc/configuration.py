@@ -108,9 +108,7 @@ class Configuration:
 
         (`dataclasses.replace` would resolve an absent base_url anew.)
         """
-        settings: dict[str, Any] = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-        }
+        settings: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         settings["base_url"] = self.base_url or ""
         return Configuration(**{**settings, **changes})
 
@@ -126,9 +124,7 @@ class Configuration:
         logger.setLevel(logging.DEBUG)
         if not logger.hasHandlers():
             handler = logging.StreamHandler()
-            handler.setFormatter(
-                logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s")
-            )
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s"))
             logger.addHandler(handler)
 
 
@@ -161,24 +157,15 @@ def _target_beside(base_url: str) -> str:
 
 def _name(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(
-            f"{name} {value!r}: expected a string that is not blank, or None for the default"
-        )
+        raise ConfigurationError(f"{name} {value!r}: expected a string that is not blank, or None for the default")
     if not value.isprintable():
         raise ConfigurationError(f"{name} {value!r} holds control characters: leave them out")
     return value
 
 
 def _whole(name: str, value: object, least: int, most: int | None) -> int:
-    expected = (
-        f"expected a whole number from {least} to {most}" if most else f"expected a whole number >= {least}"
-    )
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or value < least
-        or (most is not None and value > most)
-    ):
+    expected = f"expected a whole number from {least} to {most}" if most else f"expected a whole number >= {least}"
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
         raise ConfigurationError(f"{name} {value!r}: {expected}")
     return value
 
@@ -186,9 +173,7 @@ def _whole(name: str, value: object, least: int, most: int | None) -> int:
 def _seconds(name: str, value: object, *, zero: bool = True) -> float:
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not good or value < 0 or (value == 0 and not zero):  # type: ignore[operator]
-        raise ConfigurationError(
-            f"{name} {value!r}: expected seconds, a finite number {'>=' if zero else '>'} 0"
-        )
+        raise ConfigurationError(f"{name} {value!r}: expected seconds, a finite number {'>=' if zero else '>'} 0")
     return float(value)  # type: ignore[arg-type]
 
 

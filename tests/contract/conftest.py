@@ -48,9 +48,7 @@ def file_facts(file: FileDescriptorProto) -> Iterator[tuple[str, dict[str, str |
     yield from message_facts(file.message_type, file.package)
 
 
-def message_facts(
-    messages: Sequence[DescriptorProto], scope: str
-) -> Iterator[tuple[str, dict[str, str | int]]]:
+def message_facts(messages: Sequence[DescriptorProto], scope: str) -> Iterator[tuple[str, dict[str, str | int]]]:
     for message in messages:
         name = f"{scope}.{message.name}"
         entries = {f".{name}.{entry.name}": entry for entry in message.nested_type if entry.options.map_entry}
@@ -59,9 +57,7 @@ def message_facts(
         yield from message_facts([kind for kind in message.nested_type if not kind.options.map_entry], name)
 
 
-def enum_facts(
-    enums: Sequence[EnumDescriptorProto], scope: str
-) -> Iterator[tuple[str, dict[str, str | int]]]:
+def enum_facts(enums: Sequence[EnumDescriptorProto], scope: str) -> Iterator[tuple[str, dict[str, str | int]]]:
     for enum in enums:
         yield f"enum {scope}.{enum.name}", {value.name: value.number for value in enum.value}
 

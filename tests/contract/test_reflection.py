@@ -65,10 +65,7 @@ class Reflection:
     def _files(self, request: ServerReflectionRequest) -> list[FileDescriptorProto]:
         answer = self._ask(request)
         assert not answer.HasField("error_response"), f"{request}: {answer.error_response}"
-        return [
-            FileDescriptorProto.FromString(data)
-            for data in answer.file_descriptor_response.file_descriptor_proto
-        ]
+        return [FileDescriptorProto.FromString(data) for data in answer.file_descriptor_response.file_descriptor_proto]
 
     def _ask(self, request: ServerReflectionRequest):  # type: ignore[no-untyped-def]
         (answer,) = self._stub.ServerReflectionInfo(iter([request]), timeout=DEADLINE_SECONDS)

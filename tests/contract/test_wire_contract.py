@@ -38,8 +38,7 @@ def generated_modules(suffix: str) -> list[ModuleType]:
 @pytest.fixture(scope="module")
 def built(read_facts: Callable[..., Facts]) -> Facts:
     return read_facts(
-        FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
-        for module in generated_modules("_pb2")
+        FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb) for module in generated_modules("_pb2")
     )
 
 

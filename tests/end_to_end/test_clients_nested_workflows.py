@@ -174,20 +174,33 @@ def test_keep_last_n_as_a_number_fails(configuration: Configuration, name: str) 
         workflow.start(name, {"x": 1})
 
 
-def test_a_waiting_task_with_a_definition_from_grpc_is_never_looked_at(configuration: Configuration, name: str) -> None:
+def test_an_http_task_with_a_definition_from_grpc_waits_for_ever(configuration: Configuration, name: str) -> None:
     """Why the check exists. When this fails, the server has learnt it and the check can go."""
-    wait = {
-        "name": "w",
-        "taskReferenceName": "w",
-        "type": "WAIT",
-        "inputParameters": {"duration": "1 seconds"},
+    http = {
+        "name": "h",
+        "taskReferenceName": "h",
+        "type": "HTTP",
+        "inputParameters": {"http_request": {"method": "GET", "uri": f"{configuration.base_url}/version"}},
     }
-    definition = workflow_definition_to_proto({"name": name, "tasks": [wait]})
-    definition.tasks[0].task_definition.CopyFrom(task_definition_to_proto({"name": "w"}))
+    definition = workflow_definition_to_proto({"name": name, "tasks": [http]})
+    definition.tasks[0].task_definition.CopyFrom(task_definition_to_proto({"name": "h"}))
     store_unchecked(configuration, definition)
     with WorkflowClient(configuration) as workflow, TaskClient(configuration) as task:
-        before = task.queue_sizes(["WAIT-"])["WAIT-"]
+        before = task.queue_sizes(["HTTP@-"])["HTTP@-"]
         workflow_id = workflow.start(name, {"x": 1})
-        # The server's own worker polls the queue WAIT; this one is in the queue of an isolation group named "".
-        assert task.queue_sizes(["WAIT-"]) == {"WAIT-": before + 1}
+        # The server's own workers poll the queue HTTP; this one is in the queue of an isolation group named "".
+        assert task.queue_sizes(["HTTP@-"]) == {"HTTP@-": before + 1}
         workflow.terminate(workflow_id)
+
+
+def test_a_join_with_a_definition_times_out_at_once(configuration: Configuration, name: str) -> None:
+    """Why the check exists. When this fails, the server has learnt it and the check can go."""
+    fork = {"name": "f", "taskReferenceName": "f", "type": "FORK_JOIN", "forkTasks": [[inline("a")]]}
+    join = {"name": "j", "taskReferenceName": "j", "type": "JOIN", "joinOn": ["a"]}
+    definition = workflow_definition_to_proto({"name": name, "tasks": [fork, join]})
+    definition.tasks[1].task_definition.CopyFrom(task_definition_to_proto({"name": "j"}))
+    store_unchecked(configuration, definition)
+    with WorkflowClient(configuration) as workflow:
+        ended = workflow.start_and_wait(name, {"x": 1}, timeout=30)
+    assert ended.status is WorkflowStatus.TIMED_OUT
+    assert "responseTimeout: 3600 exceeded" in ended.reason_for_incompletion

@@ -242,7 +242,8 @@ CASES = {"x": [{**STEP, "taskReferenceName": "inner"}]}
             "$.tasks[0].inputParameters",
             "not both",
         ),
-        (typed("WAIT", taskDefinition={"name": "t"}), "$.tasks[0].taskDefinition", "would wait for ever"),
+        (typed("WAIT", taskDefinition={"name": "t"}), "$.tasks[0].taskDefinition", "does not complete on server"),
+        (typed("HTTP", taskDefinition={"name": "t"}), "$.tasks[0].taskDefinition", "would wait for ever"),
         (
             workflow({**STEP, "onStateChange": {"onStart": []}}),
             "$.tasks[0].onStateChange",

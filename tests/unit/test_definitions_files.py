@@ -63,7 +63,7 @@ def test_malformed_json_is_located(tmp_path: Path) -> None:
         ('{"name": "t", "name": "u"}', r"the key 'name' is there twice"),
         (
             [{"name": "wait"}, {"name": "w", "tasks": [{"name": "wait", "taskReferenceName": "r", "type": "WAIT"}]}],
-            r"workflow 'w': \$\.tasks\[0\]: a WAIT task .* would wait for ever",
+            r"workflow 'w': \$\.tasks\[0\]: a WAIT task .* does not complete",
         ),
     ],
 )

@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def run(*command: str, cwd: Path | None = None) -> str:
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=os.environ | {"CMAKE_BUILD_PARALLEL_LEVEL": "2"},
+        env=os.environ | {"CMAKE_BUILD_PARALLEL_LEVEL": "1"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -119,7 +120,8 @@ def builds(builder: str, tmp_path_factory: pytest.TempPathFactory) -> list[tuple
         (first / "src" / "conductor_grpc" / "pb" / "model" / name).write_text(STALE, "utf-8")
     second = tmp_path_factory.mktemp("a-folder-with-another-name") / "nested"
     shutil.copytree(first, second)
-    return [build(builder, folder) for folder in (first, second)]
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(build, [builder, builder], [first, second]))
 
 
 def build(python: str, source: Path) -> tuple[Path, Path]:
@@ -152,10 +154,7 @@ def test_wheel_holds_the_stubs_of_the_protos_and_no_others(builds: list[tuple[Pa
     protos = {path.relative_to(ROOT / "proto").with_suffix("") for path in (ROOT / "proto").rglob("*.proto")}
     expected = {f"{proto}_pb2{suffix}" for proto in protos for suffix in (".py", ".pyi")}
     expected |= {
-        f"{proto}_pb2_grpc{suffix}"
-        for proto in protos
-        if proto.name.endswith("_service")
-        for suffix in (".py", ".pyi")
+        f"{proto}_pb2_grpc{suffix}" for proto in protos if proto.name.endswith("_service") for suffix in (".py", ".pyi")
     }
     assert {name for name in contents if "_pb2" in name} == expected
     assert [name for name, data in contents.items() if STALE.encode() in data] == []
@@ -165,9 +164,7 @@ def test_wheel_holds_what_an_installation_needs(builds: list[tuple[Path, Path]])
     names = wheel_contents(builds[0][0]).keys()
     native = f"conductor_grpc/_core{sysconfig.get_config_var('EXT_SUFFIX')}"
     assert {"conductor_grpc/py.typed", "conductor_grpc/pb/__init__.py", native} <= names
-    assert [
-        name for name in names if not re.match(r"conductor_grpc(/|_client-[\d.]+\.dist-info/)", name)
-    ] == []
+    assert [name for name in names if not re.match(r"conductor_grpc(/|_client-[\d.]+\.dist-info/)", name)] == []
 
 
 def test_sdist_holds_no_generated_file(builds: list[tuple[Path, Path]]) -> None:

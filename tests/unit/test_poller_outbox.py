@@ -168,16 +168,16 @@ def test_no_room_until_half_empty() -> None:
             assert outbox.wait_for_room(0)
             outbox.put(completed(str(number)))
         assert not outbox.wait_for_room(0)
-        for _ in range(3):
-            gate.release()
-        server.wait_for_updates(3)
         room: list[bool] = []
         waiting = threading.Thread(target=lambda: room.append(outbox.wait_for_room(20)))
         waiting.start()
+        for _ in range(3):
+            gate.release()
+        wait_for(lambda: len(outbox) == 5)
+        assert room == [], "below the limit, but more than half full"
         gate.release()
         waiting.join(20)
         assert room == [True]
-        assert len(outbox) <= 4
         for _ in range(4):
             gate.release()
         assert outbox.flush(20)

@@ -120,16 +120,3 @@ def test_not_generated() -> None:
 def test_other_errors_keep_their_own_words() -> None:
     told = report("import sys; sys.modules['grpc'] = None")
     assert told.startswith("ModuleNotFoundError: import of grpc halted")
-
-
-def test_native_module_loads_without_grpc() -> None:
-    """grpc refuses sub-interpreters and costs start-up time: the codec must not drag it in."""
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import conductor_grpc._core, sys; sys.exit('grpc' in sys.modules or 'google' in sys.modules)",
-        ],
-        timeout=60,
-        check=True,
-    )

@@ -331,6 +331,74 @@ def test_a_forked_child_is_told_and_the_parent_goes_on(server: Server, configura
     assert done.stdout.splitlines() == expected, done.stderr
 
 
+FORKING_DURING_A_CALL = """
+    import asyncio, os, sys, threading
+    from conductor_grpc.configuration import Configuration
+    from conductor_grpc.errors import ForkedChannelError
+    from conductor_grpc.transport.channel import open_aio_channel, open_channel
+    from conductor_grpc.transport.methods import raw_unary
+
+    configuration = Configuration("", target=sys.argv[1])
+
+    async def open_aio():
+        return open_aio_channel(configuration)
+
+    def fork(when):
+        child = os.fork()
+        if child == 0:
+            for opening in (lambda: open_channel(configuration), lambda: asyncio.run(open_aio())):
+                try:
+                    opening().close()
+                except ForkedChannelError as error:
+                    print(when, "refused", "while gRPC calls were running" in str(error), flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+    with open_channel(configuration) as channel:
+        call = raw_unary(channel, "/unary")
+        fork("before")
+        running = threading.Thread(target=call, args=(b"block",))
+        running.start()
+        call(b"wait for block")
+        fork("during")
+        call(b"release")
+        running.join()
+        call(b"release")
+    fork("after")
+
+    async def fork_inside_a_loop():
+        async with open_aio_channel(configuration):
+            fork("loop")
+
+    asyncio.run(fork_inside_a_loop())
+    fork("end")
+"""
+
+
+def test_a_child_forked_during_a_call_cannot_open_channels(server: Server, configuration: Configuration) -> None:
+    blocked, released = threading.Event(), threading.Event()
+
+    def handle(request: bytes, _: grpc.ServicerContext) -> bytes:
+        if request == b"block":
+            blocked.set()
+            released.wait(30)
+        elif request == b"wait for block":
+            blocked.wait(30)
+        elif request == b"release":
+            released.set()
+        return request
+
+    server.unary = handle
+    script = [
+        *(sys.executable, "-W", "ignore", "-c"),
+        textwrap.dedent(FORKING_DURING_A_CALL),
+        configuration.target,
+    ]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    refused = [f"{when} refused True" for when in ("during", "during", "loop", "loop")]
+    assert done.stdout.splitlines() == refused, done.stderr
+
+
 def test_the_hot_paths_are_those_of_the_wire_contract() -> None:
     services = (event_service_pb2, metadata_service_pb2, task_service_pb2, workflow_service_pb2)
     paths = {

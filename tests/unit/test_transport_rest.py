@@ -127,6 +127,12 @@ def test_one_task(answers: Answers, client: RestClient) -> None:
     assert answers.requests[0][1] == "/api/tasks/t%201"
 
 
+def test_any_other_json(answers: Answers, client: RestClient) -> None:
+    answers.body = b'{"n": 7}'
+    assert client.get_json("/workflow/w%201", {"includeTasks": "false"}) == {"n": 7}
+    assert answers.requests[0][1] == "/api/workflow/w%201?includeTasks=false"
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -270,6 +276,11 @@ def test_nobody_listening() -> None:
     with socket.create_server(("localhost", 0)) as taken:
         port = taken.getsockname()[1]
     with RestClient(f"localhost:{port}") as client, pytest.raises(UnavailableError, match="base_url is its REST"):
+        client.version()
+
+
+def test_a_host_name_that_cannot_be_one() -> None:
+    with RestClient("ä" * 70) as client, pytest.raises(UnavailableError, match="base_url is its REST"):
         client.version()
 
 

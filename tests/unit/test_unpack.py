@@ -23,6 +23,7 @@ def boot_jar(tmp_path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as jar:
         jar.writestr("META-INF/MANIFEST.MF", "Main-Class: org.springframework.boot.loader.launch.JarLauncher\n")
         jar.writestr("META-INF/BOOT.SF", "a signature of files that are elsewhere now")
+        jar.writestr("META-INF/services/java.nio.file.spi.FileSystemProvider", "a class of the loader")
         jar.writestr("META-INF/build-info.properties", "build.version=3.32.1")
         jar.writestr("org/springframework/boot/loader/Loader.class", "not needed")
         jar.writestr("BOOT-INF/classes/application.properties", "a=b")

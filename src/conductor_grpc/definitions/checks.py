@@ -25,9 +25,6 @@ WorkflowTask = workflowtask_pb2.WorkflowTask
 _INPUT_PARAMETERS = WorkflowTask.DESCRIPTOR.fields_by_name["input_parameters"].number
 _EXPRESSION = re.compile(r"(?<!\$)\$\{([A-Za-z0-9_-]+)\.")
 
-# The server derives these tasks' queue from isolationGroupId and executionNameSpace, asks for null, and gets "".
-_QUEUED_BY_TASK_DEFINITION = frozenset({"HTTP", "JOIN", "WAIT"})
-
 
 def check_task_definition(task: TaskDef, path: str = "$") -> None:
     """Raises DefinitionError at the first rule that `task` breaks.
@@ -118,22 +115,26 @@ def _check_task(task: WorkflowTask, path: str) -> None:
     if task.start_delay < 0:
         fail(child(path, "startDelay"), f"{task.start_delay} seconds: it must be 0 or more")
     if task.HasField("task_definition"):
-        check_queue(task, task.task_definition, child(path, "taskDefinition"))
+        check_defined_system_task(task, task.task_definition, child(path, "taskDefinition"))
     check = _TYPE_CHECKS.get(task.type)
     if check is not None:
         check(task, path)
 
 
-def check_queue(task: WorkflowTask, definition: TaskDef, path: str) -> None:
-    """Raises DefinitionError if `definition`, being that of `task` and sent over gRPC, would leave it waiting."""
-    if task.type in _QUEUED_BY_TASK_DEFINITION and not (
-        definition.isolation_group_id and definition.execution_name_space
-    ):
+def check_defined_system_task(task: WorkflowTask, definition: TaskDef, path: str) -> None:
+    """Raises DefinitionError if `task` cannot complete because `definition`, sent over gRPC, is its definition."""
+    if task.type in ("JOIN", "WAIT"):
         fail(
             path,
-            f"a {task.type} task with a task definition ({definition.name!r}) sent over gRPC would wait for ever:"
-            ' its isolationGroupId arrives as "" and names a queue that the server does not poll. Leave the'
-            " definition out, give it another name, or register it by REST",
+            f"a {task.type} task that has a task definition ({definition.name!r}) does not complete on server 3.32.1:"
+            " its response timeout counts from 1970. Leave the definition out, or give it another name",
+        )
+    if task.type == "HTTP" and not (definition.isolation_group_id and definition.execution_name_space):
+        fail(
+            path,
+            f"an HTTP task with a task definition ({definition.name!r}) sent over gRPC would wait for ever: its"
+            ' isolationGroupId arrives as "" and not as null, and names a queue that the server does not poll. Leave'
+            " the definition out, give it another name, or register it by REST",
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conductor_grpc.definitions.checks import check_queue, walk_tasks
+from conductor_grpc.definitions.checks import check_defined_system_task, walk_tasks
 from conductor_grpc.definitions.convert import task_definition_to_proto, workflow_definition_to_proto
 from conductor_grpc.errors import DefinitionError
 
@@ -61,7 +61,7 @@ def load_definitions(path: str | os.PathLike[str]) -> Definitions:
     for workflow in workflows.values():
         for item, where in walk_tasks(workflow.tasks, f"workflow {workflow.name!r}: $.tasks"):
             if item.name in tasks:
-                check_queue(item, tasks[item.name], where)
+                check_defined_system_task(item, tasks[item.name], where)
     return Definitions(tuple(tasks.values()), tuple(workflows.values()))
 
 

@@ -24,6 +24,10 @@ _CLASSES = "BOOT-INF/classes/"
 _LIBRARIES = "BOOT-INF/lib/"
 _CLASS_PATH_INDEX = "BOOT-INF/classpath.idx"
 _MANIFEST = "META-INF/MANIFEST.MF"
+# Spring's loader names itself there as a provider of file systems. Without the loader Java cannot list those, and
+# every script (INLINE, javascript of SWITCH, the condition of DO_WHILE) fails.
+_LEFT_OUT = (_MANIFEST, "META-INF/BOOT.SF", "META-INF/services/")
+_LAYOUT = 2  # counts up whenever what is unpacked changes, for the folder outlives this package
 _MANIFEST_LINE = 72  # bytes: the format's limit, continued by a line that starts with a space
 _APPLICATION = "server.jar"
 
@@ -37,7 +41,7 @@ def unpacked(jar: Path, report: Progress) -> Path:
     When it cannot be unpacked (no room, read-only) the jar itself is returned, which starts too, only slower.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "conductor-grpc"
-    folder = cache / f"{ARTIFACT}-{VERSION}-{SHA256[:12]}"
+    folder = cache / f"{ARTIFACT}-{VERSION}-{SHA256[:12]}-{_LAYOUT}"
     application = folder / _APPLICATION
     try:
         if not application.exists():
@@ -67,7 +71,7 @@ def _unpack(jar: Path, folder: Path, report: Progress) -> None:
                         shutil.copyfileobj(source, target, 1 << 20)
                 elif name.startswith(_CLASSES):
                     application.writestr(name.removeprefix(_CLASSES), archive.read(entry))
-                elif name.startswith("META-INF/") and not name.endswith((".MF", ".SF")):
+                elif name.startswith("META-INF/") and not name.startswith(_LEFT_OUT):
                     application.writestr(name, archive.read(entry))
                 done += entry.file_size
                 report(Step.UNPACK, done, total)

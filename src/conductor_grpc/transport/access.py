@@ -1,7 +1,14 @@
-"""Whether a channel may be used: not after it was closed, not in a child forked after it was opened."""
+"""Whether a channel may be used: not after it was closed, and not across a fork.
+
+gRPC's threads do not survive a fork, and its poll set is shared by parent and child. A child that uses an inherited
+channel takes the parent's answers off the wire. A child that opens a channel of its own is well as long as no
+thread of the parent was inside gRPC at the moment of the fork; otherwise it hangs or aborts, and with grpcio 1.76
+the *parent* may crash too. So both are refused, by two counters that cost next to nothing per call.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import NoReturn
 
@@ -10,13 +17,21 @@ from conductor_grpc.errors import ClosedChannelError, ForkedChannelError
 # A counter costs one comparison per call, where asking for the process id is a system call.
 _forks = 0
 
+# Entries into gRPC and returns from it, of all threads. Stepping a counter is atomic, `+= 1` is not.
+_entered = itertools.count()
+_returned = itertools.count()
 
-def _count_fork() -> None:
-    global _forks
+_forked_inside_grpc = False
+
+
+def _after_fork_in_child() -> None:
+    global _forks, _entered, _returned, _forked_inside_grpc
     _forks += 1
+    _forked_inside_grpc |= next(_entered) != next(_returned)
+    _entered, _returned = itertools.count(), itertools.count()
 
 
-os.register_at_fork(after_in_child=_count_fork)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Access:
@@ -25,6 +40,12 @@ class Access:
     __slots__ = ("_forks", "closed", "target", "timeout")
 
     def __init__(self, target: str, timeout: float) -> None:
+        """Raises ForkedChannelError in a process that cannot use gRPC because of how it was forked."""
+        if _forked_inside_grpc:
+            raise ForkedChannelError(
+                f"{target}: this process was forked while gRPC calls were running, and gRPC cannot be used in "
+                'it. Start processes with "spawn", or fork before the first worker or client is started.'
+            )
         self.target = target
         self.timeout = timeout
         self.closed = False
@@ -39,6 +60,17 @@ class Access:
         """Raise ForkedChannelError or ClosedChannelError if `path` cannot be called any more."""
         if self.closed or self._forks != _forks:
             self.refuse(path)
+
+    def enter(self, path: str) -> None:
+        """Check, and count this thread as being inside gRPC until `leave`."""
+        if self.closed or self._forks != _forks:
+            self.refuse(path)
+        next(_entered)
+
+    def leave(self) -> None:
+        """The thread that entered has returned."""
+        if self._forks == _forks:
+            next(_returned)
 
     def refuse(self, path: str) -> NoReturn:
         """Raise the error that says why `path` cannot be called."""

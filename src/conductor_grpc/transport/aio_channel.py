@@ -30,6 +30,8 @@ class AioChannel:
     def __init__(self, inner: grpc.aio.Channel, access: Access) -> None:
         self._inner = inner
         self._access = access
+        # An asyncio channel has a thread inside gRPC as long as it lives.
+        access.enter("open")
 
     @property
     def target(self) -> str:
@@ -65,6 +67,7 @@ class AioChannel:
             self._access.closed = True
             if not self._access.forked:
                 await self._inner.close(grace)
+                self._access.leave()
 
     async def __aenter__(self) -> AioChannel:
         return self

@@ -47,12 +47,15 @@ _SYNC_OPTIONS = (*_OPTIONS, (ChannelOptions.SingleThreadedUnaryStream, 1))
 
 
 def open_channel(configuration: Configuration) -> Channel:
-    """A channel to `configuration.target`. Does not connect yet: a wrong address shows at the first call."""
-    inner = grpc.insecure_channel(configuration.target, options=_SYNC_OPTIONS)
-    return Channel(inner, Access(configuration.target, configuration.call_timeout))
+    """A channel to `configuration.target`. Does not connect yet: a wrong address shows at the first call.
+
+    Raises ForkedChannelError in a process forked while gRPC calls were running.
+    """
+    access = Access(configuration.target, configuration.call_timeout)
+    return Channel(grpc.insecure_channel(configuration.target, options=_SYNC_OPTIONS), access)
 
 
 def open_aio_channel(configuration: Configuration) -> AioChannel:
-    """A channel to `configuration.target` for the running event loop. Does not connect yet."""
-    inner = grpc.aio.insecure_channel(configuration.target, options=_OPTIONS)
-    return AioChannel(inner, Access(configuration.target, configuration.call_timeout))
+    """A channel to `configuration.target` for the running event loop; otherwise like `open_channel`."""
+    access = Access(configuration.target, configuration.call_timeout)
+    return AioChannel(grpc.aio.insecure_channel(configuration.target, options=_OPTIONS), access)

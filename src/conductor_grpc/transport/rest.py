@@ -23,6 +23,7 @@ from conductor_grpc.transport.addresses import normalise_base_url
 from conductor_grpc.transport.classify import ErrorKind, classify_text, server_error
 
 if TYPE_CHECKING:
+    import socket
     from types import TracebackType
 
 _POLL_GRACE = 10.0
@@ -143,7 +144,7 @@ class RestClient:
             connection.request("GET", url, headers={"Accept": "application/json, text/plain"})
             response = connection.getresponse()
             body = response.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             connection.close()
             raise self._unreachable(path, error) from error
         except BaseException:
@@ -165,7 +166,7 @@ class RestClient:
                 break
             # The server hangs up on idle connections. To notice now beats to guess after a failed request
             # whether it was carried out.
-            if connection.sock is None or not select.select([connection.sock], [], [], 0)[0]:
+            if connection.sock is None or not _hung_up(connection.sock):
                 return connection
             connection.close()
         if self._tls is not None:
@@ -244,6 +245,13 @@ class RestClient:
             origin=f"HTTP {response.status}",
             advice=advice,
         )
+
+
+def _hung_up(idle: socket.socket) -> bool:
+    """Whether there is something to read on a connection on which nothing is due: its end, mostly."""
+    waiting = select.poll()  # select.select() fails where the process has more than a thousand files open
+    waiting.register(idle, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _error_body(body: bytes) -> tuple[str, bool]:

@@ -104,7 +104,7 @@ class _Unary(Generic[Request, Response]):
 
     def __call__(self, request: Request, timeout: float | None = None, **settings: Any) -> Response:
         access = self._access
-        access.check(self._path)
+        access.enter(self._path)
         try:
             return self._inner(request, access.timeout if timeout is None else timeout, **settings)
         except grpc.RpcError as error:
@@ -114,6 +114,8 @@ class _Unary(Generic[Request, Response]):
             # Closed by another thread since the check: grpcio says so with a bare ValueError.
             access.check(self._path)
             raise
+        finally:
+            access.leave()
 
 
 class _Stream(Generic[Request, Response]):
@@ -127,18 +129,20 @@ class _Stream(Generic[Request, Response]):
     def __call__(self, request: Request, timeout: float | None = None, **settings: Any) -> Iterator[Response]:
         # Not itself a generator: the request goes out now, not when the caller first asks for a message.
         access = self._access
-        access.check(self._path)
+        access.enter(self._path)
         try:
             call = self._inner(request, access.timeout if timeout is None else timeout, **settings)
         except ValueError:
             access.check(self._path)
             raise
+        finally:
+            access.leave()
         return self._messages(call)
 
     def _messages(self, call: Iterator[Response]) -> Iterator[Response]:
         access = self._access
         while True:
-            access.check(self._path)
+            access.enter(self._path)
             try:
                 message = next(call)
             except StopIteration:
@@ -146,4 +150,6 @@ class _Stream(Generic[Request, Response]):
             except grpc.RpcError as error:
                 access.check(self._path)
                 raise from_rpc_error(error, self._path, access.target) from error
+            finally:
+                access.leave()
             yield message

@@ -1,0 +1,175 @@
+"""The commands against a real server, as processes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from command import conductor_grpc, end, running
+from waiting import wait_for
+
+from conductor_grpc import Configuration, NonRetryableError, TaskPoller, WorkflowClient, worker_task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import ServerAddress
+
+TASK = {
+    "name": "cli_task",
+    "retryCount": 0,
+    "timeoutSeconds": 60,
+    "responseTimeoutSeconds": 30,
+    "ownerEmail": "example@example.com",
+}
+WORKFLOW = {
+    "name": "cli_workflow",
+    "version": 1,
+    "schemaVersion": 2,
+    "ownerEmail": "example@example.com",
+    "timeoutSeconds": 0,
+    "tasks": [
+        {
+            "name": "cli_task",
+            "taskReferenceName": "only",
+            "type": "SIMPLE",
+            "inputParameters": {"fail": "${workflow.input.fail}"},
+        }
+    ],
+    "outputParameters": {"answer": "${only.output.answer}"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a_workflow.json").write_text(json.dumps(WORKFLOW))
+    (tmp_path / "b_task.json").write_text(json.dumps(TASK))
+    return tmp_path
+
+
+@worker_task("cli_task")
+def work(fail: bool | None = None) -> dict[str, int]:
+    if fail:
+        raise NonRetryableError("asked to fail")
+    return {"answer": 42}
+
+
+def apply(server: ServerAddress, folder: Path) -> list[list[str]]:
+    done = conductor_grpc(server, "apply", "a_workflow.json", "b_task.json", folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def poller(server: ServerAddress) -> TaskPoller:
+    return TaskPoller([work], Configuration(server.base_url, target=server.target, poll_wait_ms=500))
+
+
+def test_apply_tells_what_happened(real_server: ServerAddress, tmp_path: Path) -> None:
+    task = {**TASK, "name": "cli_applied"}
+    workflow = {**WORKFLOW, "name": "cli_applied_workflow"}
+
+    def outcomes() -> list[list[str]]:
+        (tmp_path / "a_workflow.json").write_text(json.dumps(workflow))
+        (tmp_path / "b_task.json").write_text(json.dumps(task))
+        return apply(real_server, tmp_path)
+
+    def rows(task_outcome: str, workflow_outcome: str) -> list[list[str]]:
+        return [
+            ["task", "cli_applied", "", task_outcome],
+            ["workflow", "cli_applied_workflow", "1", workflow_outcome],
+        ]
+
+    assert outcomes() == rows("created", "created")
+    assert outcomes() == rows("unchanged", "unchanged")
+    task["retryCount"] = 5
+    assert outcomes() == rows("updated", "unchanged")
+    workflow["description"] = "another"
+    assert outcomes() == rows("unchanged", "updated")
+    assert outcomes() == rows("unchanged", "unchanged")
+
+
+def test_start_wait_status(real_server: ServerAddress, folder: Path) -> None:
+    apply(real_server, folder)
+    (folder / "input.json").write_text('{"fail": false}')
+    with poller(real_server):
+        done = conductor_grpc(
+            real_server,
+            *("start", "cli_workflow", "--input", "@input.json", "--version", "1"),
+            *("--correlation-id", "mine", "--wait"),
+            folder=folder,
+        )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["status"] == "COMPLETED"
+    assert document["output"] == {"answer": 42}
+    assert document["input"] == {"fail": False}
+    assert document["correlationId"] == "mine"
+
+    shown = conductor_grpc(real_server, "status", document["workflowId"], "--tasks", "--json")
+    (task,) = json.loads(shown.stdout)["tasks"]
+    assert (task["referenceTaskName"], task["status"]) == ("only", "COMPLETED")
+    assert task["outputData"] == {"answer": 42}
+
+    shown = conductor_grpc(real_server, "status", document["workflowId"], "--tasks")
+    assert "status\tCOMPLETED\n" in shown.stdout
+    assert 'only\tcli_task\tCOMPLETED\t0\t{"fail": false}\t{"answer": 42}\n' in shown.stdout
+
+
+def test_a_failed_run_is_exit_code_1_with_the_reason(real_server: ServerAddress, folder: Path) -> None:
+    apply(real_server, folder)
+    with poller(real_server):
+        done = conductor_grpc(real_server, "start", "cli_workflow", "--input", "@-", "--wait", text='{"fail": true}')
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert document["status"] == "FAILED"
+    assert "asked to fail" in document["reasonForIncompletion"]
+
+
+def test_a_run_that_nobody_works_on_times_out(real_server: ServerAddress, folder: Path) -> None:
+    apply(real_server, folder)
+    done = conductor_grpc(real_server, "start", "cli_workflow", "--wait", "--timeout", "0.3")
+    assert (done.returncode, done.stdout) == (1, "")
+    line = done.stderr.splitlines()[-1]
+    assert "is RUNNING after 0.3 s: only SCHEDULED; it goes on running on the server" in line
+    workflow_id = done.stderr.split()[1]
+    assert workflow_id in line
+    with WorkflowClient(Configuration(real_server.base_url, target=real_server.target)) as client:
+        client.terminate(workflow_id)  # its task would be somebody's in the tests to come
+
+
+@pytest.mark.parametrize("arguments", [("start", "cli_no_such_workflow"), ("status", "cli-no-such-id")])
+def test_what_is_not_there(real_server: ServerAddress, arguments: tuple[str, ...]) -> None:
+    done = conductor_grpc(real_server, *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert arguments[1] in line
+
+
+def test_run_finishes_what_runs_when_it_is_asked_to_stop(real_server: ServerAddress, folder: Path) -> None:
+    """SIGTERM comes while the task runs; it is done all the same, and reported."""
+    apply(real_server, folder)
+    (folder / "slow_worker.py").write_text(
+        """
+import time
+from pathlib import Path
+from conductor_grpc import worker_task
+
+@worker_task("cli_task")
+def slow():
+    Path("begun").touch()
+    time.sleep(1)
+    return {"answer": 1}
+"""
+    )
+    started = conductor_grpc(real_server, "start", "cli_workflow")
+    with running(
+        real_server, ["-m", "conductor_grpc", "run", "slow_worker", "--concurrency", "cli_task=2"], folder
+    ) as workers:
+        assert workers.stderr is not None
+        assert "cli_task (x2)" in workers.stderr.readline()
+        wait_for((folder / "begun").exists)
+        code, printed, _ = end(workers)
+    assert (code, printed) == (0, "stopped: 1 done, 0 handed back, 0 cancelled, 0 unsent\n")
+    shown = conductor_grpc(real_server, "status", started.stdout.strip(), "--json")
+    assert json.loads(shown.stdout)["status"] == "COMPLETED"
