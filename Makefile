@@ -12,13 +12,14 @@ INSTALLED    := $(VENV)/.installed
 TOOLS        := $(VENV)/.tools
 
 # ctest writes its output here, too: `make test` repeats its closing lines at the end.
-PLAIN_LOG     := build/ctest-plain.log
-SANITIZED_LOG := build/ctest-sanitized.log
+PLAIN_LOG     := $(abspath build)/ctest-plain.log
+SANITIZED_LOG := $(abspath build)/ctest-sanitized.log
 
-# For cmake to find the ninja of the virtual environment.
-WITH_TOOLS := PATH="$(BIN):$$PATH"
+# cmake and ninja of the virtual environment.
+WITH_TOOLS := PATH="$(BIN):$$PATH" CMAKE_GENERATOR=Ninja
 
 .NOTPARALLEL:
+.DELETE_ON_ERROR:
 .PHONY: help install demo test lint ctest ctest-sanitized pytest coverage bench clean
 
 help:
@@ -65,9 +66,9 @@ test: ctest ctest-sanitized lint pytest
 # -- the parts of it --
 
 ctest: $(TOOLS)
-	$(WITH_TOOLS) cmake --preset plain
-	$(WITH_TOOLS) cmake --build --preset plain
-	$(WITH_TOOLS) ctest --preset plain --output-log $(PLAIN_LOG)
+	$(WITH_TOOLS) cmake --preset tests
+	$(WITH_TOOLS) cmake --build --preset tests
+	$(WITH_TOOLS) ctest --preset tests --output-log $(PLAIN_LOG)
 
 ctest-sanitized: $(TOOLS)
 	$(WITH_TOOLS) cmake --preset sanitize
@@ -78,6 +79,7 @@ lint: $(INSTALLED) $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --package conductor_grpc
+	MYPYPATH=examples:src $(BIN)/mypy examples/main.py examples/workers/*.py
 
 pytest: $(INSTALLED) $(TOOLS)
 	$(BIN)/coverage run -m pytest

@@ -27,7 +27,7 @@ void set_error(const char* name, const PayloadError& error) {
 } // namespace
 
 void register_errors() {
-    py::register_local_exception_translator([](std::exception_ptr pointer) {
+    py::register_local_exception_translator([](std::exception_ptr pointer) { // NOLINT(performance-unnecessary-value-param)
         try {
             if (pointer) {
                 std::rethrow_exception(pointer);

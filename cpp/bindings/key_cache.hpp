@@ -43,7 +43,7 @@ class KeyCache {
     static std::size_t slot(std::string_view bytes) noexcept {
         std::uint64_t hash = bytes.size();
         for (const char byte : bytes) {
-            hash = hash * 31 + static_cast<unsigned char>(byte);
+            hash = (hash * 31) + static_cast<unsigned char>(byte);
         }
         return (hash ^ (hash >> 8U)) % slots;
     }

@@ -28,7 +28,7 @@ inline pybind11::object make_text(const Text& text) {
         std::memcpy(PyUnicode_DATA(made.ptr()), text.bytes.data(), text.bytes.size());
         return made;
     }
-    return owned(PyUnicode_DecodeUTF8(text.bytes.data(), size, nullptr));
+    return owned(PyUnicode_DecodeUTF8(text.bytes.data(), size, nullptr)); // NOLINT(bugprone-suspicious-stringview-data-usage)
 }
 
 /// Makes dict, list, str, int, float, bool and None out of what a ValueReader reads.

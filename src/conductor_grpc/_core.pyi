@@ -62,9 +62,7 @@ class Layout:
     def decode(self, data: Buffer) -> tuple[Any, ...]:
         """One value per field, in the order of the layout. Raises PayloadDecodeError, TypeError."""
 
-    def encode(
-        self, values: Sequence[object], big_integers: Literal["error", "string"] | str = "error"
-    ) -> bytes:
+    def encode(self, values: Sequence[object], big_integers: Literal["error", "string"] | str = "error") -> bytes:
         """`values`: a list or tuple with one value per field. None and the absent value are left out.
 
         Raises PayloadEncodeError (its `path` starts with the key within a map, and is "" for a plain field),

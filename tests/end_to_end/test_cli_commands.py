@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,8 +67,9 @@ def poller(server: ServerAddress) -> TaskPoller:
 
 
 def test_apply_tells_what_happened(real_server: ServerAddress, tmp_path: Path) -> None:
-    task = {**TASK, "name": "cli_applied"}
-    workflow = {**WORKFLOW, "name": "cli_applied_workflow"}
+    name = f"cli_applied_{secrets.token_hex(4)}"  # new to the server, also to one that has seen this test before
+    task = {**TASK, "name": name}
+    workflow = {**WORKFLOW, "name": f"{name}_workflow"}
 
     def outcomes() -> list[list[str]]:
         (tmp_path / "a_workflow.json").write_text(json.dumps(workflow))
@@ -76,8 +78,8 @@ def test_apply_tells_what_happened(real_server: ServerAddress, tmp_path: Path) -
 
     def rows(task_outcome: str, workflow_outcome: str) -> list[list[str]]:
         return [
-            ["task", "cli_applied", "", task_outcome],
-            ["workflow", "cli_applied_workflow", "1", workflow_outcome],
+            ["task", name, "", task_outcome],
+            ["workflow", f"{name}_workflow", "1", workflow_outcome],
         ]
 
     assert outcomes() == rows("created", "created")

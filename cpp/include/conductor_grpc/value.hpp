@@ -20,8 +20,8 @@ constexpr std::uint32_t members_field = 1;
 constexpr std::uint32_t entry_key_field = 1;
 constexpr std::uint32_t entry_value_field = 2;
 
-/// Integers up to here are exact in a double, and so is every integer between.
-constexpr std::int64_t max_exact_integer = std::int64_t{1} << 53;
+/// 2^53: up to here a double holds every integer exactly.
+constexpr std::int64_t max_exact_integer = 9'007'199'254'740'992;
 
 inline bool is_exact_integer(double value) noexcept {
     constexpr auto limit = static_cast<double>(max_exact_integer);

@@ -73,7 +73,8 @@ def _server(screen: Console) -> Iterator[Configuration]:
         server.start()
     try:
         screen.print(f"Conductor runs: gRPC {server.target}, REST {server.base_url}", highlight=False)
-        yield Configuration(server.base_url, target=server.target)
+        # A poller that stops waits for its poll in flight, and here somebody is watching.
+        yield Configuration(server.base_url, target=server.target, poll_wait_ms=1000)
     finally:
         with screen.status("Stopping Conductor"):
             server.stop()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from conductor_grpc.clients import Workflow
 
-_COLUMNS = ("Workflow", "Status", "Task", "State", "Worker")
+_COLUMNS = ("Workflow", "Status", "Task", "State")
 
 
 class DemoView:
@@ -39,7 +39,7 @@ class DemoView:
         for row in rows:
             if row not in self._seen:
                 self._seen.add(row)
-                name, status, task, state, _ = row
+                name, status, task, state = row
                 line = f"{time.monotonic() - self._begun:6.2f} s  {name} {status}: {task} {state}"
                 self._screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -54,9 +54,7 @@ class DemoView:
         self._live.stop()
 
 
-def _rows(run: Workflow) -> list[tuple[str, ...]]:
+def _rows(run: Workflow) -> list[tuple[str, str, str, str]]:
     if not run.tasks:
-        return [(run.name, run.status.value, "", "", "")]
-    return [
-        (run.name, run.status.value, task.reference_task_name, task.status.value, task.worker_id) for task in run.tasks
-    ]
+        return [(run.name, run.status.value, "", "not scheduled yet")]
+    return [(run.name, run.status.value, task.reference_task_name, task.status.value) for task in run.tasks]

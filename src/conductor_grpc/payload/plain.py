@@ -18,7 +18,7 @@ from typing import TypeAlias, cast
 
 from conductor_grpc.errors import PayloadEncodeError
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 """What decoding gives. A whole number within 2**53 is an int, any other number a float."""
 
 _PLAIN = (str, int, float, bool, type(None), dict, list, tuple)
@@ -54,12 +54,16 @@ def to_key(key: object) -> str:
     if isinstance(key, enum.Enum) and isinstance(key.value, str):
         return key.value
     raise PayloadEncodeError(
-        f"the key {_describe(key)} has the type {type(key).__qualname__}, expected str: convert the keys with str()"
+        f"the key {describe(key)} has the type {type(key).__qualname__}, expected str: convert the keys with str()"
     )
 
 
-def _describe(value: object) -> str:
-    text = ascii(value)
+def describe(value: object) -> str:
+    """The ASCII repr for a message, cut to a readable length. Never raises."""
+    try:
+        text = ascii(value)
+    except Exception:  # noqa: BLE001  a user's __repr__ may raise anything
+        return type(value).__qualname__
     return text if len(text) <= 80 else text[:80] + "..."
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.errors import ErrorKind, PayloadDecodeError, ServerError, UnmappablePayloadError
 from conductor_grpc.poller.part import BackgroundPart
+from conductor_grpc.poller.patient_loop import run_patiently
 from conductor_grpc.transport.channel import open_aio_channel
 from conductor_grpc.transport.methods import UPDATE_TASK, RawAioUnary, raw_aio_unary
 from conductor_grpc.worker.result import TaskResult
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 IN_FLIGHT: Final = 64
 """Most updates on their way at once. The server works on each in a thread of its own; more only queue there."""
+
+CROWDED: Final = 16
+"""Updates on their way from which on it pays to let their answers gather."""
 
 UPDATE_TIMEOUT: Final = 30.0
 """Seconds until an update without an answer counts as in doubt."""
@@ -175,7 +179,7 @@ class Outbox(BackgroundPart):
                 logger.debug("the outbox had stopped already")
 
     def _run(self) -> None:
-        asyncio.run(self._send_until_stopped())
+        run_patiently(self._send_until_stopped, crowded=lambda: self._senders >= CROWDED)
 
     async def _send_until_stopped(self) -> None:
         self._ended = asyncio.Event()

