@@ -57,7 +57,7 @@ class Random {
         case 1:
             return {below(2) == 0};
         case 2:
-            return {(static_cast<double>(below(1000)) - 500) / 4};
+            return {below(8) == 0 ? -0.0 : (static_cast<double>(below(1000)) - 500) / 4};
         case 3:
             return {text(below(8) == 0 ? 700 : 20)};
         case 4:
