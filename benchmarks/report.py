@@ -62,7 +62,7 @@ def table(rows: Sequence[Row]) -> Table:
     """One line for each client, the spread under each median; 80 columns wide."""
     result = Table(title="Cost of a task", show_lines=True)
     result.add_column("client", min_width=24)
-    for heading in ("tasks/s", "client CPU\nms/task", "to bare", "server CPU\nms/task", "load", "runs"):
+    for heading in ("tasks/s", "client CPU\nms/task", "to bare", "server CPU\nms/task", "runs"):
         result.add_column(heading, justify="right")
     bare = next((_median(row, lambda run: run.client_ms_per_task) for row in rows if row.name == BARE), None)
     for row in rows:
@@ -73,7 +73,6 @@ def table(rows: Sequence[Row]) -> Table:
             _spread(row, lambda run: run.client_ms_per_task, ".3f"),
             "-" if bare is None or cpu is None else f"{cpu / bare:.2f}",
             _spread(row, lambda run: run.server_ms_per_task, ".2f"),
-            _spread(row, lambda run: run.load, ".1f"),
             f"{len(row.runs)}" + (f"\n{len(row.void)} VOID" if row.void else ""),
         )
     return result

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from conductor_grpc import ConductorError, Configuration, MetadataClient, TaskClient, WorkflowClient, WorkflowStatus
+from conductor_grpc.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _THREADS = 8
+_ATTEMPTS = 5
 _OWNER = "benchmark@example.com"
 
 
@@ -57,9 +61,18 @@ class Workload:
                 }
             )
         with WorkflowClient(self._configuration) as workflows, ThreadPoolExecutor(_THREADS) as threads:
-            for workflow_id in threads.map(lambda _: workflows.start(self.task_type, {"number": 1.5}), range(count)):
+            for workflow_id in threads.map(lambda _: self._start_one(workflows), range(count)):
                 self._ids.append(workflow_id)
                 progress(1)
+
+    def _start_one(self, workflows: WorkflowClient) -> str:
+        # SQLite refuses a transaction now and then when others write at the same time ("database is locked"). Should
+        # the server have started the workflow all the same, it is one more that the client does and nobody counts.
+        for attempt in range(1, _ATTEMPTS):
+            with contextlib.suppress(TransientError):
+                return workflows.start(self.task_type, {"number": 1.5})
+            time.sleep(0.1 * attempt)
+        return workflows.start(self.task_type, {"number": 1.5})
 
     def left(self) -> int:
         """How many tasks the server still has in the queue of this workload."""

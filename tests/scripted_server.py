@@ -41,6 +41,8 @@ class ScriptedServer(task_service_pb2_grpc.TaskServiceServicer):
         self.update: UpdateTask = lambda _result, _context: None
         self.search: Callable[[str], list[tasksummary_pb2.TaskSummary]] = lambda _query: []
         self.get: Callable[[str], task_pb2.Task | None] = lambda _task_id: None
+        self.unmappable: set[str] = set()
+        """Ids of tasks that hold JSON integers, which GetTask cannot carry."""
         self._changed = threading.Condition()
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
         task_service_pb2_grpc.add_TaskServiceServicer_to_server(self, self._server)
@@ -102,6 +104,8 @@ class ScriptedServer(task_service_pb2_grpc.TaskServiceServicer):
     def GetTask(  # noqa: N802
         self, request: task_service_pb2.GetTaskRequest, context: grpc.ServicerContext
     ) -> task_service_pb2.GetTaskResponse:
+        if request.task_id in self.unmappable:
+            context.abort(grpc.StatusCode.INTERNAL, "cannot map to Value type: 7")
         task = self.get(request.task_id)
         if task is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"No such task found by id={request.task_id}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -49,14 +48,15 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
-        self._cut = threading.Event()
+        self._cut = False
 
     def cut(self) -> None:
-        self._cut.set()
+        # No Event: its lock may be held by the very code that the signal interrupted.
+        self._cut = True
 
     def remaining(self) -> float:
         """Seconds left, never negative."""
-        return 0.0 if self._cut.is_set() else max(0.0, self._end - time.monotonic())
+        return 0.0 if self._cut else max(0.0, self._end - time.monotonic())
 
     def wait(self, attempt: Callable[[float], bool]) -> bool:
         """Call `attempt(seconds)`, which waits at most that long, until it is true or the deadline has passed."""
@@ -94,7 +94,8 @@ def drain(intakes: Sequence[Intake], slots: Sequence[Slots], outbox: Outbox, dea
         else:
             each.join(FLUSH_GRACE)  # nothing runs, so they only have to notice
     # Last, since everything above puts updates into it.
-    if not deadline.wait(outbox.flush):
+    # A dead outbox sends no more.
+    if not deadline.wait(lambda seconds: outbox.flush(seconds) or not outbox.alive) and outbox.alive:
         outbox.flush(FLUSH_GRACE)
     unsent = len(outbox)
     outbox.stop()

@@ -6,10 +6,16 @@ import logging
 import random
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from conductor_grpc.errors import ErrorKind, ServerError, UnmappablePayloadError
+from conductor_grpc.errors import (
+    ClosedChannelError,
+    ErrorKind,
+    PayloadDecodeError,
+    ServerError,
+    UnmappablePayloadError,
+)
 from conductor_grpc.poller import planner
 from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.poller.sources import PollSource, Unreadable
@@ -31,6 +37,12 @@ SETTLING: Final = 2.0
 SHORT_WAIT_MS: Final = 1_000
 """Longest wait of a poll while there are stranded tasks to look for."""
 
+LOOK_AGAIN: Final = 30.0
+"""Seconds between two looks where the server has too many tasks to see them all."""
+
+LOST_FOR_GOOD: Final = 3_600.0
+"""Seconds after which such looks end: by then the response timeout of most tasks has come."""
+
 NOTHING_TAKEN: Final = (ErrorKind.INVALID, ErrorKind.AUTH, ErrorKind.THROTTLED)
 """Failures that come before the server looks at its queue: they strand nothing."""
 
@@ -43,8 +55,8 @@ class _Loss:
     """When to look for them, by the monotonic clock."""
     since_ms: int
     """When the poll began, in epoch milliseconds."""
-    most: int
-    """How many it can have lost."""
+    hidden: int
+    """How many tasks with integers it can have lost: 0 unless it broke at one."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,8 @@ class Intake(BackgroundPart):
         self.task_type = task_type
         self.worker_id = worker_id
         self.source = source
+        self._grpc_source = source
+        self._integers_told = False
         self._rest_source = rest_source
         self._reclaim = reclaim
         self._slots = slots
@@ -96,7 +110,7 @@ class Intake(BackgroundPart):
         self._paused = False
         self.last_poll: float | None = None
         """When a poll last succeeded, by the monotonic clock."""
-        self.last_error: ServerError | None = None
+        self.last_error: ServerError | PayloadDecodeError | None = None
         """Why the last poll failed; None if it did not."""
 
     @property
@@ -118,8 +132,16 @@ class Intake(BackgroundPart):
             self._state.notify_all()
 
     def _run(self) -> None:
+        try:
+            self._poll_until_stopped()
+        except ClosedChannelError:
+            if not self.stopping:
+                raise
+            # The drain's deadline was over before the poll in flight came back; the drain has told.
+            logger.debug("the last poll of %r was cut off", self.task_type)
+
+    def _poll_until_stopped(self) -> None:
         while self._may_poll():
-            self._look_for_losses(now=time.monotonic())
             free = self._slots.reserve(planner.MAX_BATCH)
             received = 0
             try:
@@ -131,13 +153,24 @@ class Intake(BackgroundPart):
         self._look_for_losses_before_the_end()
 
     def _may_poll(self) -> bool:
-        """Block while paused or while the outbox is full; False once this part is to stop."""
-        with self._state:
-            self._state.wait_for(lambda: self.stopping or not self._paused)
+        """Block while paused or while the outbox is full; False once this part is to stop.
+
+        Meanwhile what an earlier poll has lost is still looked for: those tasks are ours already.
+        """
         while not self.stopping:
+            self._look_for_losses(now=time.monotonic())
+            with self._state:
+                if self._paused:
+                    self._state.wait_for(lambda: self.stopping or not self._paused, self._until_next_look())
+                    continue
             if self._outbox.wait_for_room(timeout=0.5):
                 return True
         return False
+
+    def _until_next_look(self) -> float | None:
+        if not self._losses:
+            return None
+        return max(0.0, min(loss.due for loss in self._losses) - time.monotonic())
 
     def _sleep(self, seconds: float) -> None:
         if seconds > 0:
@@ -152,32 +185,35 @@ class Intake(BackgroundPart):
         """One poll; how many tasks it brought. What it may have lost is noted."""
         began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
         arrived: list[Task | Unreadable] = []
-        error: ServerError | None = None
+        error: ServerError | PayloadDecodeError | None = None
         try:
             # The server sends a batch all at once. Taking all of it before any of it runs spares the interpreter
             # from being handed back and forth between this thread and the slots at every message.
             for item in self.source.poll(poll):
                 arrived.append(item)  # noqa: PERF402 - what came before an error counts
-        except ServerError as ended_by:
+        except (ServerError, PayloadDecodeError) as ended_by:
             error = ended_by
         finally:
             received = sum(self._accept(item) for item in arrived)
-        lost = poll.count - len(arrived)
         if error is None:
             elapsed_ms = (time.monotonic() - began) * 1000
             self._memory = planner.after_answer(self._memory, poll, len(arrived), elapsed_ms)
         elif isinstance(error, UnmappablePayloadError):
             # The server is well and has taken all it will: the rest of the batch can be looked for at once.
-            self._losses.append(_Loss(began, began_ms, lost))
+            self._losses.append(_Loss(began, began_ms, max(0, poll.count - len(arrived))))
             self._memory = planner.Memory()
             self._learn_of_integers(error)
         else:
             self._memory = planner.after_failure(self._memory)
             self._note_failure(error)
-            if error.kind not in NOTHING_TAKEN:
-                # The server may still be at work on this poll, and may do so until its wait is over.
-                due = began + max(0, poll.wait_ms) / 1000 + SETTLING
-                self._losses.append(_Loss(due, began_ms, lost))
+            if not isinstance(error, ServerError) or error.kind not in NOTHING_TAKEN:
+                # The server may still be at work on this poll: until its wait is over, or for a while yet where
+                # it is so slow that we have given up.
+                due = max(began + max(0, poll.wait_ms) / 1000, time.monotonic()) + SETTLING
+                self._losses.append(_Loss(due, began_ms, hidden=0))
+            if self.source is self._rest_source:
+                # Tasks without integers must not wait for REST. The next integer leads back to it.
+                self.source, self._most = self._grpc_source, 1
             return received
         if self.last_error is not None:
             logger.info("polling %r works again", self.task_type)
@@ -197,8 +233,9 @@ class Intake(BackgroundPart):
     def _learn_of_integers(self, error: UnmappablePayloadError) -> None:
         """Poll this type from now on such that one task with an integer does not strand a whole batch."""
         if self._rest_source is not None:
-            if self.source is not self._rest_source:
-                self.source = self._rest_source
+            self.source, self._most = self._rest_source, planner.MAX_BATCH
+            if not self._integers_told:
+                self._integers_told = True
                 logger.warning(
                     "tasks of type %r hold JSON integers, which the server cannot send over gRPC (%s): from now on "
                     "they are polled over REST and acknowledged over gRPC",
@@ -215,31 +252,36 @@ class Intake(BackgroundPart):
                 error.details,
             )
 
-    def _note_failure(self, error: ServerError) -> None:
+    def _note_failure(self, error: ServerError | PayloadDecodeError) -> None:
         self.last_error = error
-        log = logger.warning if self._memory.failures in (1, 2, 3) or self._memory.failures % 10 == 0 else logger.debug
+        log = logger.warning if _worth_telling(self._memory.failures) else logger.debug
         log("polling %r failed (%d in a row): %s", self.task_type, self._memory.failures, error)
 
     def _look_for_losses(self, now: float) -> None:
         due = [loss for loss in self._losses if loss.due <= now]
         if not due:
             return
-        since_ms, most = min(loss.since_ms for loss in due), sum(loss.most for loss in due)
+        since_ms, hidden = min(loss.since_ms for loss in due), sum(loss.hidden for loss in due)
+        later = [loss for loss in self._losses if loss.due > now]
         try:
-            found = self._reclaim.stranded(self.task_type, self.worker_id, since_ms, most)
-        except ServerError as error:
+            found, complete = self._reclaim.stranded(self.task_type, self.worker_id, since_ms, hidden)
+        except (ServerError, PayloadDecodeError) as error:
             self._reclaim_failures += 1
             retry = planner.pause(planner.Memory(failures=self._reclaim_failures), random.random())
-            logger.warning(
+            log = logger.warning if _worth_telling(self._reclaim_failures) else logger.debug
+            log(
                 "could not look for stranded tasks of type %r, trying again in %.1f s: %s",
                 self.task_type,
                 retry,
                 error,
             )
-            self._losses = [replace(loss, due=now + retry) if loss in due else loss for loss in self._losses]
+            # One for all: an outage of days must not leave one for each of its polls.
+            self._losses = [*later, _Loss(time.monotonic() + retry, since_ms, hidden)]
             return
         self._reclaim_failures = 0
-        self._losses = [loss for loss in self._losses if loss not in due]
+        self._losses = later
+        if not complete and time.time() - since_ms / 1000 < LOST_FOR_GOOD:
+            self._losses.append(_Loss(time.monotonic() + LOOK_AGAIN, since_ms, hidden))
         if found:
             logger.info("found %d stranded tasks of type %r again", len(found), self.task_type)
         # They were not asked for, so no permits were reserved: they are a debt, worked off before the next poll.
@@ -251,3 +293,8 @@ class Intake(BackgroundPart):
             due = max(loss.due for loss in self._losses)
             time.sleep(max(0.0, due - time.monotonic()))  # at most the wait of one poll and SETTLING
             self._look_for_losses(now=max(due, time.monotonic()))
+
+
+def _worth_telling(failures: int) -> bool:
+    """Whether the failure that makes `failures` in a row is a warning: the first three, then one in ten."""
+    return failures <= 3 or failures % 10 == 0

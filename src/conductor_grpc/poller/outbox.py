@@ -44,8 +44,15 @@ RETRY_LIMIT: Final = 10.0
 WARNING_INTERVAL: Final = 10.0
 """Seconds between two warnings of updates that cannot be sent."""
 
-REFUSED: Final = (ErrorKind.NOT_FOUND, ErrorKind.CONFLICT, ErrorKind.INVALID, ErrorKind.TOO_LARGE)
-"""Answers that stay the same however often the update is sent. Every other kind is retried."""
+REFUSED: Final = (ErrorKind.NOT_FOUND, ErrorKind.TOO_LARGE)
+"""Answers that stay the same however often the update is sent."""
+
+DOUBTFUL: Final = (ErrorKind.CONFLICT, ErrorKind.INVALID)
+"""Answers that mostly stay the same, but that a proxy without a route (UNIMPLEMENTED) or a server going down
+(IllegalStateException of a closed pool) gives too. Every kind that is in neither list is retried for ever."""
+
+DOUBTFUL_ATTEMPTS: Final = 6
+"""How often an update is sent before a doubtful answer is believed: over some six seconds."""
 
 
 class Purpose(enum.Enum):
@@ -70,6 +77,8 @@ class Update:
     repeatable: bool
     """Sending it twice does no harm: true for a terminal status, which the server keeps from then on."""
     attempts: int = 0
+    refused: bool = False
+    """The server will never take it, so its task stays IN_PROGRESS there."""
 
 
 def result_update(task: Task, result: TaskResult, wire: bytes) -> Update:
@@ -87,11 +96,17 @@ def hand_back(task: Task, purpose: Purpose = Purpose.HAND_BACK) -> Update:
         workflow_instance_id=task.workflow_instance_id,
         task_id=task.task_id,
         status=TaskResultStatus.IN_PROGRESS,
-        output_data=dict(task.output_data),
-        reason_for_incompletion=task.reason_for_incompletion,
         worker_id=task.worker_id,
     )
-    return Update(task, purpose, result.to_wire("string"), repeatable=False)
+    try:
+        result.reason_for_incompletion = task.reason_for_incompletion
+        result.output_data = dict(task.output_data)
+        wire = result.to_wire("string")
+    except Exception as error:  # noqa: BLE001 - the task is the worker's, which may have put anything there, or does so now
+        logger.warning("task %s is handed back without its earlier output: %s", task.task_id, error)
+        result.reason_for_incompletion, result.output_data = "", {}
+        wire = result.to_wire("string")
+    return Update(task, purpose, wire, repeatable=False)
 
 
 class Outbox(BackgroundPart):
@@ -242,6 +257,10 @@ class Outbox(BackgroundPart):
             found = await asyncio.to_thread(self._find_task, update.task.task_id)
         except (UnmappablePayloadError, PayloadDecodeError):
             return True  # not to be known; a task that is stuck for its whole timeout is the worse outcome
+        except ServerError as error:
+            if error.kind in REFUSED or error.kind in DOUBTFUL:
+                return True  # it is the look that was refused (base_url leads elsewhere, say), not the update
+            raise
         return (
             found is not None
             and found.status is TaskStatus.IN_PROGRESS
@@ -250,8 +269,9 @@ class Outbox(BackgroundPart):
         )
 
     def _fail(self, update: Update, error: ServerError) -> None:
-        if error.kind in REFUSED:
+        if error.kind in REFUSED or (error.kind in DOUBTFUL and update.attempts + 1 >= DOUBTFUL_ATTEMPTS):
             self.refused += 1
+            update.refused = True
             logger.error(
                 "the server refused the %s of task %s, which is lost: %s",
                 update.purpose.value,

@@ -37,8 +37,9 @@ class BackgroundPart:
             if self._thread is not None or self._stopping.is_set():
                 return
             # A daemon: where nobody drains the poller, the interpreter must still be able to exit.
-            self._thread = threading.Thread(target=self._main, name=self.name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._main, name=self.name, daemon=True)
+            thread.start()  # raises where the system has no threads left; then there is nothing to join
+            self._thread = thread
 
     def stop(self) -> None:
         """Ask the thread to end. Does not wait for it."""

@@ -7,7 +7,7 @@ breaks, leaves them IN_PROGRESS under our worker id until their response timeout
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from conductor_grpc.errors import NotFoundError, PayloadDecodeError, UnmappablePayloadError
 from conductor_grpc.payload import Layout
@@ -37,14 +37,23 @@ CLOCK_TOLERANCE_MS: Final = 30_000
 _GET_TASK_RESPONSE: Final = Layout([(1, "bytes")])
 
 
+class Found(NamedTuple):
+    """What one look has found."""
+
+    tasks: list[Task | Unreadable]
+    complete: bool
+    """Whether all there is could be seen; if not, another look is due."""
+
+
 class Reclaim(Protocol):
     """One way of finding stranded tasks."""
 
-    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> list[Task | Unreadable]:
+    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> Found:
         """The tasks of `task_type` that the server has given to `worker_id` and that we do not hold.
 
-        `since_ms`, the time the poll began in epoch milliseconds by our clock, and `most`, how many tasks it can
-        have lost, serve ways that cannot see the worker id. Blocks; raises ServerError.
+        `since_ms`, the time the poll began in epoch milliseconds by our clock, and `most`, how many tasks polls
+        that broke at an integer can have lost, serve ways that cannot see the worker id. Blocks; raises
+        ServerError, and PayloadDecodeError where base_url leads to something else.
         """
 
 
@@ -55,24 +64,25 @@ class RestReclaim:
         self._rest = rest
         self._custody = custody
 
-    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> list[Task | Unreadable]:
+    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> Found:
         del since_ms, most  # the worker id says it all
         with self._custody.watch() as ours:
-            documents = self._pending(task_type)
-            return [
+            documents, complete = self._pending(task_type)
+            tasks = [
                 read_json_task(document)
                 for document in documents
                 if document.get("status") == "IN_PROGRESS"
                 and document.get("workerId") == worker_id
                 and document.get("taskId") not in ours
             ]
+        return Found(tasks, complete)
 
-    def _pending(self, task_type: str) -> list[dict[str, object]]:
+    def _pending(self, task_type: str) -> tuple[list[dict[str, object]], bool]:
         count = LIST_FIRST
         while True:
             documents = self._rest.pending_tasks(task_type, count)
             if len(documents) < count:
-                return documents
+                return documents, True
             if count >= LIST_LIMIT:
                 logger.warning(
                     "more than %d tasks of type %r are pending: stranded ones among the others are found when "
@@ -80,15 +90,16 @@ class RestReclaim:
                     LIST_LIMIT,
                     task_type,
                 )
-                return documents
+                return documents, False
             count *= 4
 
 
 class GrpcReclaim:
     """By Search and GetTask, for a server whose REST port is out of reach. Needs the server's index.
 
-    A task that gRPC cannot carry does not show whose it is. It is taken for ours if it was handed out since our
-    poll began and there are no more such tasks than that poll can have lost; otherwise it is left alone.
+    A task that gRPC cannot carry does not show whose it is. It is taken for ours if our poll broke at an integer,
+    the task was handed out since that poll began, and there are no more such tasks than it can have lost; otherwise
+    it is left alone: a worker over REST may be running it.
     """
 
     def __init__(self, channel: Channel, custody: Custody) -> None:
@@ -96,11 +107,12 @@ class GrpcReclaim:
         self._get_task = TaskFinder(channel)
         self._custody = custody
 
-    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> list[Task | Unreadable]:
-        found: list[Task | Unreadable] = []
+    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> Found:
+        found: list[Task] = []
         hidden: list[Unreadable] = []
         with self._custody.watch() as ours:
-            for summary in self._in_progress(task_type, since_ms):
+            summaries, complete = self._in_progress(task_type, since_ms)
+            for summary in summaries:
                 if summary.task_id in ours:
                     continue
                 try:
@@ -111,7 +123,7 @@ class GrpcReclaim:
                 if task is not None and task.worker_id == worker_id:
                     found.append(task)
             mine = [task for task in found if task.task_id not in ours]
-        if len(hidden) > most - len(mine):
+        if most and len(hidden) > most - len(mine):
             logger.error(
                 "%d tasks of type %r hold JSON integers and cannot be read over gRPC, but the last poll can have "
                 "lost %d at most, so some belong to other workers: all wait for their response timeout. Give "
@@ -120,14 +132,15 @@ class GrpcReclaim:
                 task_type,
                 most - len(mine),
             )
-            return mine
-        return [*mine, *hidden]
+        elif most:
+            return Found([*mine, *hidden], complete)
+        return Found([*mine], complete)
 
-    def _in_progress(self, task_type: str, since_ms: int) -> list[task_pb2.TaskSummary]:  # type: ignore[name-defined]
+    def _in_progress(self, task_type: str, since_ms: int) -> tuple[list[task_pb2.TaskSummary], bool]:  # type: ignore[name-defined]
         # Upper-case AND and these column names are what the server's index understands; unknown ones it ignores.
         query = f"taskType={task_type} AND status=IN_PROGRESS AND updateTime>{since_ms - CLOCK_TOLERANCE_MS}"
         answer = self._search(search_pb2.Request(start=0, size=SEARCH_LIMIT, query=query, free_text="*"))
-        return list(answer.results)
+        return list(answer.results), answer.total_hits <= len(answer.results)
 
 
 class TaskFinder:

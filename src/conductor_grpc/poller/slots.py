@@ -27,6 +27,9 @@ LINGER: Final = 0.005
 """Seconds a poll waits for more slots when all were taken: one poll for several tasks costs server and client
 much less than one each. It ends as soon as half of the slots are free, so a single slot never waits."""
 
+DELIVERY: Final = 1.0
+"""Seconds that a result on its way to `deliver` gets when its task is about to be abandoned."""
+
 
 class Slots:
     """`concurrency` threads running one worker, fed by the intake, with results passed to `deliver`.
@@ -117,10 +120,14 @@ class Slots:
             return self._idle.wait_for(lambda: not self._running and not self._delivering, timeout)
 
     def abandon(self) -> list[Task]:
-        """The tasks still running. Their results, should they come yet, are dropped with a warning."""
-        with self._lock:
+        """The tasks still running. Their results, should they come yet, are dropped with a warning.
+
+        Results that are just being delivered are waited for, since `deliver` does not block.
+        """
+        with self._idle:
             abandoned = list(self._running.values())
             self._running.clear()
+            self._idle.wait_for(lambda: not self._delivering, DELIVERY)
             return abandoned
 
     def join(self, timeout: float) -> bool:
@@ -141,11 +148,17 @@ class Slots:
             self._waking = True
             self._work.notify()
         elif len(self._threads) < self._concurrency:
-            self._waking = True
             name = f"{self._worker.task_definition_name}-{len(self._threads)}"
             thread = threading.Thread(target=self._main, name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no more threads
+                if not self._threads:
+                    raise
+                logger.warning("worker %r goes on with %d threads: %s", name, len(self._threads), error)
+                return
             self._threads.append(thread)
-            thread.start()
+            self._waking = True
 
     def _main(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import secrets
 import signal
 import threading
@@ -77,7 +78,12 @@ class TaskPoller:
         self._started = False
         self._deadline: Deadline | None = None
         self._report = DrainReport()
-        self._stop_requested = threading.Event()
+        # Signal handlers touch these. No Event: its lock may be held by the very code that the signal interrupts,
+        # while a SimpleQueue may be put into at any moment.
+        self._stopping = False
+        self._signals = 0
+        self._stop_requested: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._paused: set[str] = set()
         self._ended = threading.Event()
         self._failure: PollerError | None = None
 
@@ -93,10 +99,14 @@ class TaskPoller:
             if self._started:
                 return
             self.configuration.configure_logging()
-            self._assemble()
-            self._outbox.start()
-            for lane in self._lanes:
-                lane.intake.start()
+            try:
+                self._assemble()
+                self._outbox.start()
+                for lane in self._lanes:
+                    lane.intake.start()
+            except BaseException:
+                self._abort()
+                raise
             self._started = True
         types = ", ".join(repr(worker.task_definition_name) for worker in self._workers)
         logger.info("polling %s for %s as %r", self.configuration.target, types, self.configuration.worker_id)
@@ -112,7 +122,7 @@ class TaskPoller:
         """
         with self._signal_handlers():
             self.start()
-            self._stop_requested.wait()
+            self._stop_requested.get()
             report = self.stop()
         if self._failure is not None:
             raise self._failure
@@ -143,7 +153,9 @@ class TaskPoller:
             first = self._deadline is None
             if self._deadline is None:
                 self._deadline = Deadline(self.configuration.drain_timeout if timeout is None else timeout)
-        self._stop_requested.set()
+        self._request_stop()
+        if self._signals > 1:  # both came before there was a deadline to cut
+            self._deadline.cut()
         if first:
             self._drain(self._deadline)
         elif timeout == 0:
@@ -157,7 +169,10 @@ class TaskPoller:
         Raises:
             WorkerDefinitionError: No worker of this poller has that type.
         """
-        for lane in self._lanes_of(task_definition_name):
+        with self._lifecycle:  # before the start there are no lanes yet
+            lanes = self._lanes_of(task_definition_name)
+            self._paused.add(task_definition_name)
+        for lane in lanes:
             lane.intake.pause()
 
     def resume(self, task_definition_name: str) -> None:
@@ -166,7 +181,10 @@ class TaskPoller:
         Raises:
             WorkerDefinitionError: No worker of this poller has that type.
         """
-        for lane in self._lanes_of(task_definition_name):
+        with self._lifecycle:
+            lanes = self._lanes_of(task_definition_name)
+            self._paused.discard(task_definition_name)
+        for lane in lanes:
             lane.intake.resume()
 
     def health(self) -> PollerHealth:
@@ -177,7 +195,7 @@ class TaskPoller:
             reasons.append(str(self._failure))
         if not self._started:
             reasons.append("not started")
-        if self._stop_requested.is_set():
+        if self._stopping:
             reasons.append("stopped" if self._ended.is_set() else "stopping")
         reasons += [
             f"polling {worker.task_definition_name!r} fails: {worker.last_error}"
@@ -207,7 +225,7 @@ class TaskPoller:
         reclaim = RestReclaim(rest, self._custody) if rest else GrpcReclaim(channel, self._custody)
         # Worker ids tell whose a task is, so no two polls in flight may share one: not those of this poller, nor
         # those of another process that was given the same id by its configuration.
-        token = secrets.token_hex(2)
+        token = secrets.token_hex(8)
         for index, worker in enumerate(self._workers):
             worker_id = f"{configuration.worker_id}/{token}{index}"
             self._lanes.append(self._lane(worker, worker_id, channel, rest, reclaim))
@@ -235,6 +253,8 @@ class TaskPoller:
             wait_ms=self.configuration.poll_wait_ms,
             on_death=self._on_death,
         )
+        if task_type in self._paused:
+            intake.pause()
         return _Lane(worker, domain, intake, slots)
 
     def _lanes_of(self, task_definition_name: str) -> list[_Lane]:
@@ -263,7 +283,9 @@ class TaskPoller:
         self._deliver(task, result, result.to_wire())
 
     def _settled(self, update: Update) -> None:
-        self._custody.release(update.task.task_id)
+        # Refused, the task stays IN_PROGRESS in our name; released, the next look for losses would run it again.
+        if not update.refused:
+            self._custody.release(update.task.task_id)
 
     def _find_task(self, task_id: str) -> Task | None:
         assert self._finder is not None  # nothing is sent before the start
@@ -276,6 +298,21 @@ class TaskPoller:
                 self._failure.__cause__ = error
         # On a thread of its own, since the drain joins the one that calls this.
         threading.Thread(target=self.stop, name="conductor-shutdown", daemon=True).start()
+
+    def _abort(self) -> None:
+        """End what a failed start has begun; the lock is held. No task has been taken for long, if any."""
+        self._deadline = Deadline(0)
+        self._request_stop()
+        for lane in self._lanes:
+            lane.intake.stop()
+            lane.slots.close()
+        self._outbox.stop()
+        self._resources.close()
+        self._ended.set()
+
+    def _request_stop(self) -> None:
+        self._stopping = True
+        self._stop_requested.put(None)
 
     def _drain(self, deadline: Deadline) -> None:
         try:
@@ -297,14 +334,16 @@ class TaskPoller:
             yield
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                if handler is not None:  # None: not set by Python, so Python cannot set it again
+                    signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         # No locks and no logging here: the interrupted code may hold any of them.
-        if self._stop_requested.is_set() and self._deadline is not None:
+        self._signals += 1
+        if self._signals > 1 and self._deadline is not None:
             self._deadline.cut()
-        self._stop_requested.set()
+        self._request_stop()
 
 
 def _health_of(lane: _Lane) -> WorkerHealth:
