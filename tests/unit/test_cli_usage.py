@@ -117,7 +117,7 @@ def test_an_input_that_the_wire_cannot_carry_is_named() -> None:
     [
         ({"a.json": "{"}, "a.json:1:2: not JSON"),
         ({"a.json": '{"name": "t", "retryCuont": 3}'}, "retryCuont"),
-        ({"a.json": '{"name": "t"}', "b.json": '{"name": "t"}'}, "task 't' is defined in another of the files"),
+        ({"a.json": '{"name": "t"}', "b.json": '{"name": "t"}'}, "b.json: $: task 't' is defined twice"),
     ],
 )
 def test_apply_sends_nothing_if_one_file_is_bad(tmp_path: Path, files: dict[str, str], said: str) -> None:

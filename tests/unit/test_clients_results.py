@@ -191,6 +191,8 @@ def test_start_requests() -> None:
         ({"tasks": [{"name": "t"}, {"name": "u"}]}, ["$.tasks"]),
         ({"tasks": [{"name": "u"}]}, ["$.tasks[0].name"]),
         ({"tasks": [{"name": "t", "joinMode": "SYNC"}]}, ["$.tasks[0].joinMode"]),
+        ({"tasks": [{"name": "t", "joinMode": None, "retryCount": None}]}, []),
+        ({"tasks": [{"name": "t", "retryCount": 0}]}, ["$.tasks[0].retryCount"]),
         ({"tasks": [{"name": "t", "onStateChange": {"a": []}}]}, ["$.tasks[0].onStateChange"]),
         ({"tasks": [{"name": "t", "onStateChange": {}}]}, []),
     ],

@@ -84,3 +84,16 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="no definition found"):
         load_definitions(tmp_path)
+
+
+def test_several_paths_are_checked_together(tmp_path: Path) -> None:
+    task = write(tmp_path, "task.json", {"name": "call"})
+    other = write(tmp_path, "other/t.json", TASK)
+    loaded = load_definitions(task, tmp_path / "other")
+    assert [task.name for task in loaded.tasks] == ["call", "t"]
+    with pytest.raises(DefinitionError, match=r"other/t\.json: \$: task 't' is defined twice"):
+        load_definitions(other, tmp_path / "other")
+    http = {"name": "call", "taskReferenceName": "r", "type": "HTTP"}
+    workflow = write(tmp_path, "w.json", {"name": "w", "tasks": [http]})
+    with pytest.raises(DefinitionError, match="would wait for ever"):
+        load_definitions(task, workflow)

@@ -11,12 +11,11 @@ from conductor_grpc.cli.output import print_table
 from conductor_grpc.clients import MetadataClient
 from conductor_grpc.clients.differences import differing_paths
 from conductor_grpc.definitions import load_definitions, task_definition_to_json
-from conductor_grpc.errors import DefinitionError, NotFoundError, UnknownServerError
+from conductor_grpc.errors import NotFoundError, UnknownServerError
 
 if TYPE_CHECKING:
     from conductor_grpc.configuration import Configuration
     from conductor_grpc.pb.model.taskdef_pb2 import TaskDef
-    from conductor_grpc.pb.model.workflowdef_pb2 import WorkflowDef
 
 
 @click.command("apply")
@@ -28,31 +27,13 @@ def apply_command(files: tuple[str, ...], configuration: Configuration) -> None:
     All files are read and checked before anything is sent. What is on the server already, and equal, is left
     alone. A workflow of the same name and version that differs is replaced; runs that have started keep theirs.
     """
-    tasks, workflows = _read(files)
+    definitions = load_definitions(*files)
     with MetadataClient(configuration) as client:
-        rows = [("task", task.name, "", _apply_task(client, task)) for task in tasks]
-        for workflow in workflows:  # after the tasks, which they name
+        rows = [("task", task.name, "", _apply_task(client, task)) for task in definitions.tasks]
+        for workflow in definitions.workflows:  # after the tasks, which they name
             outcome = client.register_workflow(workflow, overwrite=True)
             rows.append(("workflow", workflow.name, str(workflow.version), outcome.value))
     print_table(("Kind", "Name", "Version", "Outcome"), rows)
-
-
-def _read(files: tuple[str, ...]) -> tuple[list[TaskDef], list[WorkflowDef]]:
-    tasks: dict[str, TaskDef] = {}
-    workflows: dict[tuple[str, int], WorkflowDef] = {}
-    for file in files:
-        definitions = load_definitions(file)
-        for task in definitions.tasks:
-            if tasks.setdefault(task.name, task) is not task:
-                raise DefinitionError(f"{file}: task {task.name!r} is defined in another of the files, too", file)
-        for workflow in definitions.workflows:
-            if workflows.setdefault((workflow.name, workflow.version), workflow) is not workflow:
-                raise DefinitionError(
-                    f"{file}: workflow {workflow.name!r} version {workflow.version} is defined in another of the"
-                    " files, too",
-                    file,
-                )
-    return list(tasks.values()), list(workflows.values())
 
 
 def _apply_task(client: MetadataClient, task: TaskDef) -> str:

@@ -22,8 +22,8 @@ _DATA = frozenset(
 )
 """Keys whose values are the user's data, in which empty and absent are not the same."""
 
-_NULL_MEANS = {"joinMode": "ASYNC"}
-"""What the server does with a null that REST stored, where it is not what is empty."""
+_NULL_MEANS = {"joinMode": "ASYNC", "retryCount": -1}
+"""What null or absent means to the server, where it is not what is empty: 0 turns a task's retries off."""
 
 
 def differing_paths(stored: object, wanted: object, *, most: int = 8) -> list[str]:
@@ -39,7 +39,7 @@ def differing_paths(stored: object, wanted: object, *, most: int = 8) -> list[st
 def _differing(stored: object, wanted: object, path: str) -> Iterator[str]:
     if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
         for key in sorted((stored.keys() | wanted.keys()) - _SERVER_OWNED):
-            old, new = (side.get(key, _NULL_MEANS.get(key)) for side in (stored, wanted))
+            old, new = (_NULL_MEANS.get(key) if side.get(key) is None else side[key] for side in (stored, wanted))
             if key not in _DATA:
                 yield from _differing(old, new, child(path, key))
             elif _canonical(old or {}) != _canonical(new or {}):

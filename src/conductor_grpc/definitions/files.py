@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,35 +30,29 @@ class Definitions:
     """Workflow definitions. Register them after the tasks."""
 
 
-def load_definitions(path: str | os.PathLike[str]) -> Definitions:
-    """Reads and checks the definitions in a JSON file, or in all `*.json` files below a folder.
+def load_definitions(*paths: str | os.PathLike[str]) -> Definitions:
+    """Reads and checks the definitions in JSON files, and in all `*.json` files below folders.
 
     A file holds one object or a list of them; an object with the key "tasks" is a workflow, any other a task.
-    Two definitions of the same task, or of the same workflow and version, are an error. Blocks on the disk.
+    Two definitions of the same task, or of the same workflow and version, are an error, in whatever files they are.
+    Blocks on the disk.
 
     Raises DefinitionError whose message and `path` begin with the file's name (for malformed JSON with line
-    and column), also if the path does not exist or a folder holds no definition.
+    and column), also if a path does not exist or holds no definition.
     """
-    root = Path(path)
     tasks: dict[str, taskdef_pb2.TaskDef] = {}
     workflows: dict[tuple[str, int], workflowdef_pb2.WorkflowDef] = {}
-    for file in _files(root):
-        for place, definition in _objects(file):
-            if "tasks" in definition:
-                workflow = workflow_definition_to_proto(definition, place)
-                if (workflow.name, workflow.version) in workflows:
-                    raise _error(place, f"workflow {workflow.name!r} version {workflow.version} is defined twice")
-                workflows[workflow.name, workflow.version] = workflow
-            else:
-                task = task_definition_to_proto(definition, place)
-                if task.name in tasks:
-                    raise _error(place, f"task {task.name!r} is defined twice")
-                tasks[task.name] = task
-    if not tasks and not workflows:
-        raise _error(
-            str(root),
-            "no definition found: expected a JSON object, a list of them, or a folder of such files",
-        )
+    for place, definition in itertools.chain.from_iterable(_found_in(Path(path)) for path in paths):
+        if "tasks" in definition:
+            workflow = workflow_definition_to_proto(definition, place)
+            if (workflow.name, workflow.version) in workflows:
+                raise _error(place, f"workflow {workflow.name!r} version {workflow.version} is defined twice")
+            workflows[workflow.name, workflow.version] = workflow
+        else:
+            task = task_definition_to_proto(definition, place)
+            if task.name in tasks:
+                raise _error(place, f"task {task.name!r} is defined twice")
+            tasks[task.name] = task
     for workflow in workflows.values():
         for item, where in walk_tasks(workflow.tasks, f"workflow {workflow.name!r}: $.tasks"):
             if item.name in tasks:
@@ -65,10 +60,16 @@ def load_definitions(path: str | os.PathLike[str]) -> Definitions:
     return Definitions(tuple(tasks.values()), tuple(workflows.values()))
 
 
-def _files(root: Path) -> list[Path]:
-    if root.is_dir():
-        return sorted(file for file in root.rglob("*.json") if file.is_file())
-    return [root]
+def _found_in(root: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """The definitions of one path, each with its place."""
+    files = sorted(file for file in root.rglob("*.json") if file.is_file()) if root.is_dir() else [root]
+    found = [each for file in files for each in _objects(file)]
+    if not found:
+        raise _error(
+            str(root),
+            "no definition found: expected a JSON object, a list of them, or a folder of such files",
+        )
+    yield from found
 
 
 def _objects(file: Path) -> Iterator[tuple[str, Mapping[str, object]]]:

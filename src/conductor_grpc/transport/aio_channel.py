@@ -1,9 +1,9 @@
-"""The asyncio channel: the same promises as the synchronous one, for one event loop."""
+"""The asyncio channel: the same promises as the synchronous one, for one event loop, bytes in and bytes out."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -11,20 +11,16 @@ import grpc.aio
 from conductor_grpc.transport.classify import from_rpc_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from types import TracebackType
 
     from conductor_grpc.transport.access import Access
-
-Request = TypeVar("Request")
-Response = TypeVar("Response")
 
 
 class AioChannel:
     """A channel for one event loop; not thread-safe. Calls raise as those of the synchronous Channel do.
 
-    Cancelling the task that awaits a call cancels the call: never do that to a poll, nor to an update whose
-    outcome matters.
+    Cancelling the task that awaits a call cancels the call: never do that to an update whose outcome matters.
     """
 
     def __init__(self, inner: grpc.aio.Channel, access: Access) -> None:
@@ -38,25 +34,9 @@ class AioChannel:
         """The address that the channel was opened for."""
         return self._access.target
 
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Request], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Response] | None = None,
-        _registered_method: bool | None = False,
-    ) -> AioUnary[Request, Response]:
-        inner = self._inner.unary_unary(method, request_serializer, response_deserializer)
-        return AioUnary(inner, method, self._access)
-
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Request], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Response] | None = None,
-        _registered_method: bool | None = False,
-    ) -> AioStream[Request, Response]:
-        inner = self._inner.unary_stream(method, request_serializer, response_deserializer)
-        return AioStream(inner, method, self._access)
+    def unary_unary(self, method: str) -> AioUnary:
+        """The call at this path."""
+        return AioUnary(self._inner.unary_unary(method), method, self._access)
 
     async def close(self, grace: float | None = None) -> None:
         """Close the connection after at most `grace` seconds for calls in flight (None: cancel them at once).
@@ -66,8 +46,10 @@ class AioChannel:
         if not self._access.closed:
             self._access.closed = True
             if not self._access.forked:
-                await self._inner.close(grace)
-                self._access.leave()
+                try:
+                    await self._inner.close(grace)
+                finally:
+                    self._access.leave()
 
     async def __aenter__(self) -> AioChannel:
         return self
@@ -78,52 +60,25 @@ class AioChannel:
         await self.close()
 
 
-class AioUnary(Generic[Request, Response]):
+class AioUnary:
     """One call with one answer, to be awaited."""
 
     __slots__ = ("_access", "_inner", "_path")
 
-    def __init__(self, inner: grpc.aio.UnaryUnaryMultiCallable[Request, Response], path: str, access: Access) -> None:
+    def __init__(self, inner: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes], path: str, access: Access) -> None:
         self._inner = inner
         self._path = path
         self._access = access
 
-    async def __call__(self, request: Request, timeout: float | None = None, **settings: Any) -> Response:
+    async def __call__(self, request: bytes, timeout: float | None = None) -> bytes:
         access = self._access
         access.check(self._path)
         try:
-            return await self._inner(request, timeout=access.timeout if timeout is None else timeout, **settings)
+            return await self._inner(request, timeout=access.timeout if timeout is None else timeout)
         except grpc.RpcError as error:
             raise from_rpc_error(error, self._path, access.target) from error
         except asyncio.CancelledError:
             _refuse_if_closed(access, self._path)
-            raise
-
-
-class AioStream(Generic[Request, Response]):
-    """One call with a stream of answers, to be iterated with `async for`."""
-
-    __slots__ = ("_access", "_inner", "_path")
-
-    def __init__(self, inner: grpc.aio.UnaryStreamMultiCallable[Request, Response], path: str, access: Access) -> None:
-        self._inner = inner
-        self._path = path
-        self._access = access
-
-    def __call__(self, request: Request, timeout: float | None = None, **settings: Any) -> AsyncIterator[Response]:
-        access = self._access
-        access.check(self._path)
-        call = self._inner(request, timeout=access.timeout if timeout is None else timeout, **settings)
-        return self._messages(call)
-
-    async def _messages(self, call: grpc.aio.UnaryStreamCall[Request, Response]) -> AsyncIterator[Response]:
-        try:
-            async for message in call:
-                yield message
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self._path, self._access.target) from error
-        except asyncio.CancelledError:
-            _refuse_if_closed(self._access, self._path)
             raise
 
 

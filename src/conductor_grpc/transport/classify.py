@@ -69,7 +69,8 @@ _BY_TEXT = (
         ),
         ErrorKind.TRANSIENT,
     ),
-    (re.compile(r"no such (workflow|task)\w* found|not found", re.IGNORECASE), ErrorKind.NOT_FOUND),
+    # Nothing wider: a result is given up when its task is not found, and "table not found" is no such news.
+    (re.compile(r"no such (workflow|task)\w* found", re.IGNORECASE), ErrorKind.NOT_FOUND),
 )
 
 _TOO_LARGE = re.compile(r"exceeds maximum size|larger than max|header size exceeded", re.IGNORECASE)

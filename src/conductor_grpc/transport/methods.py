@@ -1,7 +1,4 @@
-"""Paths of the calls that every task needs, and multicallables for them that carry bytes both ways.
-
-All other calls go through the generated stubs, which accept the channels of `transport.channel`.
-"""
+"""Paths of the calls that every task needs, and multicallables that carry bytes both ways."""
 
 from __future__ import annotations
 
@@ -17,8 +14,6 @@ _TASKS = "/conductor.grpc.tasks.TaskService/"
 BATCH_POLL = _TASKS + "BatchPoll"
 UPDATE_TASK = _TASKS + "UpdateTask"
 GET_TASK = _TASKS + "GetTask"
-ADD_LOG = _TASKS + "AddLog"
-SEARCH_TASKS = _TASKS + "Search"
 
 
 class RawUnary(Protocol):
@@ -51,4 +46,4 @@ def raw_stream(channel: Channel, path: str) -> RawStream:
 
 def raw_aio_unary(channel: AioChannel, path: str) -> RawAioUnary:
     """The call at `path` with bytes in and bytes out, for the channel's event loop."""
-    return cast("RawAioUnary", channel.unary_unary(path))
+    return channel.unary_unary(path)

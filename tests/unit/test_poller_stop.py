@@ -1,0 +1,262 @@
+"""Starting and stopping at the worst moments."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import grpc
+import pytest
+from scripted_server import ScriptedServer, a_task
+from waiting import wait_for
+
+from conductor_grpc import Configuration, DrainReport, Task, TaskPoller, worker_task
+from conductor_grpc.errors import PollerError
+from conductor_grpc.pb.model import taskresult_pb2, tasksummary_pb2
+from conductor_grpc.poller import intake as intake_module
+from conductor_grpc.poller import outbox as outbox_module
+from conductor_grpc.poller.outbox import hand_back
+
+COMPLETED = taskresult_pb2.TaskResult.COMPLETED
+POISON = "cannot map to Value type: 7"
+
+
+@worker_task("work", concurrency=4)
+def work(task: Task) -> dict[str, str]:
+    return {"ran": task.task_id}
+
+
+def stuck_with(change: Any) -> tuple[Any, threading.Event, threading.Event]:
+    running, release = threading.Event(), threading.Event()
+
+    @worker_task("work")
+    def stuck(task: Task) -> None:
+        change(task)
+        running.set()
+        release.wait(60)
+
+    return stuck, running, release
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda task: task.output_data.update(x=object()), lambda task: task.output_data.update(subWorkflowId=7)],
+    ids=["the worker put an object there", "subWorkflowId is a number"],
+)
+def test_the_drain_survives_a_task_that_cannot_be_handed_back(change: Any) -> None:
+    stuck, running, release = stuck_with(change)
+    with ScriptedServer() as server:
+        server.add(a_task("a"))
+        poller = TaskPoller([stuck], Configuration("", target=server.target, poll_wait_ms=100))
+        poller.start()
+        assert running.wait(20)
+        try:
+            report = poller.stop(timeout=1)
+        finally:
+            release.set()
+        assert report == DrainReport(cancelled=1)
+
+
+def test_a_rest_task_with_a_numeric_sub_workflow_id_can_be_handed_back() -> None:
+    hand_back(Task.from_json({"taskId": "a", "workflowInstanceId": "w", "outputData": {"subWorkflowId": 7}}))
+
+
+def test_a_thread_that_cannot_be_started_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, release = threading.Event(), threading.Event()
+
+    @worker_task("work", concurrency=4)
+    def slow(_task: Task) -> None:
+        first.set()
+        release.wait(30)
+
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name.startswith("work-") and self.name != "work-0":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with ScriptedServer() as server:
+        server.add(*(a_task(str(n)) for n in range(3)))
+        poller = TaskPoller([slow], Configuration("", target=server.target, poll_wait_ms=100))
+        poller.start()
+        assert first.wait(20)
+        time.sleep(0.5)
+        release.set()
+        try:
+            wait_for(lambda: len(server.updates) >= 3, 10)  # with fewer threads, but run
+        finally:
+            report = poller.stop(5)
+        assert report.unsent == 0
+
+
+def test_a_poll_that_outlasts_the_deadline_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
+    release = threading.Event()
+
+    def long(_request: Any, _context: grpc.ServicerContext) -> Any:
+        release.wait(20)
+        yield from ()
+
+    with ScriptedServer() as server:
+        server.poll = long
+        poller = TaskPoller([work], Configuration("", target=server.target))
+        poller.start()
+        server.wait_for_polls(1)
+        poller.stop(timeout=0.2)
+        poller._lanes[0].intake.join(10)
+        time.sleep(0.2)
+        release.set()
+        assert [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR] == []
+        assert poller.join(0)  # raises PollerError if the end was taken for a death
+
+
+SIGNALLED = """
+import os, signal, sys, threading, faulthandler
+from conductor_grpc import Configuration, TaskPoller, worker_task
+@worker_task("work")
+def work(): pass
+poller = TaskPoller([work], Configuration("", target="127.0.0.1:9", poll_wait_ms=100, drain_timeout=1))
+faulthandler.dump_traceback_later(15, exit=True)
+# SIGTERM lands while the main thread is inside the lock of Event.wait, as at the moment run() begins to wait.
+def inside(frame, event, argument):
+    if frame.f_code.co_qualname == "Event.wait" and event == "line" and frame.f_locals["self"]._cond._is_owned():
+        sys.settrace(None)
+        frame.f_trace = None
+        os.kill(os.getpid(), signal.SIGTERM)
+    return inside
+# Where nothing waits so, the signal comes a little later.
+threading.Timer(3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+original = poller.start
+def start():
+    original()
+    sys.settrace(inside)
+poller.start = start
+print(poller.run())
+"""
+
+
+def test_a_signal_at_the_moment_run_begins_to_wait() -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-1500:]
+
+
+def test_a_pause_before_the_start_holds() -> None:
+    with ScriptedServer() as server:
+        poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50))
+        poller.pause("work")
+        with poller:
+            time.sleep(0.5)
+            assert server.polls == []
+            assert poller.health().workers[0].paused
+
+
+def test_a_paused_worker_still_looks_for_what_its_last_poll_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "SETTLING", 0.3)
+    polled, go = threading.Event(), threading.Event()
+    stranded: dict[str, Any] = {}
+
+    def poll(request: Any, context: grpc.ServicerContext) -> Any:
+        stranded["a"] = a_task("a", worker_id=request.worker_id)
+        polled.set()
+        go.wait(10)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
+        yield
+
+    with ScriptedServer() as server:
+        server.poll = poll
+        server.get = stranded.get
+        server.search = lambda _query: [tasksummary_pb2.TaskSummary(task_id=t) for t in stranded]
+        with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50)) as poller:
+            assert polled.wait(10)
+            poller.pause("work")
+            go.set()
+            server.wait_for_updates(1, 5)
+
+
+def test_a_result_on_its_way_at_the_deadline_is_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer() as server:
+        delivering, go = threading.Event(), threading.Event()
+        poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50))
+        deliver = poller._deliver
+
+        def late(*arguments: Any) -> None:
+            delivering.set()
+            go.wait(20)
+            deliver(*arguments)
+
+        monkeypatch.setattr(poller, "_deliver", late)
+        poller.start()
+        server.add(a_task("a"))
+        assert delivering.wait(10)
+        threading.Timer(0.8, go.set).start()
+        report = poller.stop(timeout=0.3)
+        wait_for(lambda: (go.is_set() and len(poller._outbox) == 0) or len(poller._outbox) == 1, 5)
+        assert report.done + report.unsent + report.cancelled == 1, report
+
+
+def test_the_token_that_tells_processes_apart_is_long_enough() -> None:
+    poller = TaskPoller([work], Configuration("", target="127.0.0.1:9", worker_id="orders"))
+    poller._assemble()
+    token = poller._lanes[0].intake.worker_id.rpartition("/")[2]
+    poller._resources.close()
+    assert len(token) >= 9, f"{token}: 16 bits; of 100 processes two share one with a chance of 7 %"
+
+
+def test_a_start_that_failed_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer() as server:
+        poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50))
+        start = threading.Thread.start
+        failed: list[int] = []
+
+        def refuse(self: threading.Thread) -> None:
+            if self.name.startswith("conductor-intake") and not failed:
+                failed.append(1)
+                raise RuntimeError("can't start new thread")
+            start(self)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            poller.start()
+        with pytest.raises(PollerError, match="make a new one"):
+            poller.start()
+        assert poller.stop() == DrainReport()
+        assert poller._outbox.join(10)
+
+
+def test_a_handler_that_python_does_not_know_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = signal.signal
+
+    def foreign(number: int, handler: Any) -> Any:
+        before = real(number, handler)
+        return None if number == signal.SIGTERM and callable(handler) and "on_signal" in str(handler) else before
+
+    monkeypatch.setattr(signal, "signal", foreign)
+    with ScriptedServer() as server:
+        poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50))
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        assert poller.run().unsent == 0
+
+
+def test_a_dead_outbox_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no channel")
+
+    monkeypatch.setattr(outbox_module, "open_aio_channel", broken)
+    with ScriptedServer() as server:
+        server.add(a_task("a"))
+        poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50, drain_timeout=15))
+        monkeypatch.setattr(poller, "_on_death", lambda *_: None)
+        poller._outbox._on_death = lambda *_: None
+        poller.start()
+        wait_for(lambda: poller.health().unsent == 1, 10)
+        before = time.monotonic()
+        report = poller.stop()
+        assert report.unsent == 1
+        assert time.monotonic() - before < 8
