@@ -26,6 +26,7 @@ SLOWEST = 10.0
 _START_UP = 60.0
 _LOOK_EVERY = 0.25
 _SETTLING = 10.0
+_ENDING = 15.0
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,23 @@ def _running(
     try:
         yield client
     finally:
-        # The whole group: conductor-python leaves its workers behind when only their parent is ended.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(client.pid, signal.SIGKILL)
-        client.wait()
+        _end(client)
+
+
+def _end(client: subprocess.Popen[bytes]) -> None:
+    """End the client's whole process group: conductor-python leaves its workers behind when its parent process ends.
+
+    First in order, for Python's resource tracker, which outlives the others for a moment, to remove what they shared.
+    """
+    deadline = time.monotonic() + _ENDING
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(client.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            client.poll()
+            os.killpg(client.pid, 0)  # raises once nobody is left
+            time.sleep(_LOOK_EVERY)
+        os.killpg(client.pid, signal.SIGKILL)
+    client.wait()
 
 
 def _last_line(log: BinaryIO) -> str:

@@ -91,7 +91,7 @@ HTTP1 = "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0
         (CODE.INTERNAL, "ERROR: deadlock detected", "transient"),
         (CODE.INTERNAL, "HikariPool-1 - Connection is not available, request timed out", "transient"),
         (CODE.INTERNAL, "No such task found by id: x", "not_found"),
-        (CODE.INTERNAL, "Table \"TASK\" not found", "unknown"),
+        (CODE.INTERNAL, 'Table "TASK" not found', "unknown"),
         (CODE.UNKNOWN, UNCAUGHT, "unknown"),
         (CODE.UNKNOWN, "", "unknown"),
         (CODE.INTERNAL, "", "unknown"),

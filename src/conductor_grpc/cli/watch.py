@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
+from conductor_grpc.clients.waiting import looks
 from conductor_grpc.errors import ServerError, WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from conductor_grpc.clients import Workflow, WorkflowClient
 
-_FIRST_LOOK: Final = 0.05
 _LONGEST_BETWEEN_LOOKS: Final = 1.0
 
 
@@ -25,25 +24,22 @@ def watch(client: WorkflowClient, workflow_ids: Sequence[str], timeout: float) -
         WaitTimeoutError: One has not ended after `timeout` seconds; it says where that one stands.
         ServerError: The server does not know one, or cannot tell.
     """
-    deadline = time.monotonic() + timeout
-    pause = _FIRST_LOOK
     last: list[Workflow] = []
-    while True:
-        failure: ServerError | None = None
+    failure: ServerError | None = None
+    for patience in looks(timeout, _LONGEST_BETWEEN_LOOKS):
+        most = min(patience, client.configuration.call_timeout)
         try:
-            last = [client.get(workflow_id) for workflow_id in workflow_ids]
-            yield last
-            if all(workflow.status.is_terminal for workflow in last):
-                return
+            last = [client.get(workflow_id, timeout=most) for workflow_id in workflow_ids]
         except ServerError as error:
             if not error.kind.retryable:
                 raise
             failure = error
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise _too_late(last, workflow_ids[0], timeout, failure) from failure
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.3, _LONGEST_BETWEEN_LOOKS)
+            continue
+        failure = None
+        yield last
+        if all(workflow.status.is_terminal for workflow in last):
+            return
+    raise _too_late(last, workflow_ids[0], timeout, failure) from failure
 
 
 def task_states(workflow: Workflow) -> str:

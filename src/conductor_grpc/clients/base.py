@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from conductor_grpc.configuration import Configuration
+from conductor_grpc.errors import UnknownServerError, UnmappablePayloadError
 from conductor_grpc.transport.channel import Channel, open_channel
 from conductor_grpc.transport.methods import raw_stream, raw_unary
 from conductor_grpc.transport.rest import RestClient
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
     from conductor_grpc.transport.methods import RawStream, RawUnary
 
 
+UNREADABLE = (UnmappablePayloadError, UnknownServerError)
+"""What the server answers in place of data that gRPC cannot carry: with the reason where its handler caught the
+exception, without one else (also for its NullPointerExceptions, as of a SUB_WORKFLOW without taskToDomain)."""
+
+
 class ServiceClient:
     """A client of one of the server's gRPC services. Thread-safe; a context manager.
 
     Opens a channel of its own and closes it, or uses the given one and leaves it open. Connects at the first
-    call. All methods block, up to `timeout` seconds (default: the configuration's `call_timeout`), and raise
+    call. All methods block, up to `timeout` seconds (default: the configuration's `call_timeout`; where a method
+    reads by REST what gRPC cannot carry, up to `call_timeout` more), and raise
     a leaf of ServerError when the server refuses or cannot be reached, ClosedChannelError after `close()`.
     """
 

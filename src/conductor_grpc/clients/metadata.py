@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import grpc
 
-from conductor_grpc.clients.base import ServiceClient, required
+from conductor_grpc.clients.base import UNREADABLE, ServiceClient, required
 from conductor_grpc.clients.differences import differing_paths
 from conductor_grpc.definitions import (
     task_definition_to_json,
@@ -83,7 +83,7 @@ class MetadataClient(ServiceClient):
         request = metadata_service_pb2.GetTaskRequest(task_type=required("name", name))
         try:
             answer = self._call("GetTask", request, timeout)
-        except UnknownServerError:
+        except UNREADABLE:
             document = self._by_rest(f"/metadata/taskdefs/{quote(name, safe='')}")
             if document is None:
                 raise
@@ -176,7 +176,7 @@ class MetadataClient(ServiceClient):
         request = metadata_service_pb2.GetWorkflowRequest(name=required("name", name), version=version or 0)
         try:
             answer = self._call("GetWorkflow", request, timeout)
-        except UnknownServerError:
+        except UNREADABLE:
             query = {} if version is None else {"version": version}
             document = self._by_rest(f"/metadata/workflow/{quote(name, safe='')}", query)
             if document is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from conductor_grpc.clients.base import ServiceClient, required
+from conductor_grpc.clients.base import UNREADABLE, ServiceClient, required
 from conductor_grpc.clients.requests import search_request
 from conductor_grpc.clients.results import (
     PolledTasks,
@@ -16,7 +16,7 @@ from conductor_grpc.clients.results import (
     search_result,
 )
 from conductor_grpc.configuration import SERVER_POLL_LIMIT_MS
-from conductor_grpc.errors import NotFoundError, ServerError, UnknownServerError, UnmappablePayloadError
+from conductor_grpc.errors import NotFoundError, ServerError
 from conductor_grpc.payload import Layout
 from conductor_grpc.pb.services import task_service_pb2
 from conductor_grpc.worker.result import TaskLog, TaskResult
@@ -49,7 +49,7 @@ class TaskClient(ServiceClient):
         try:
             (data,) = _ONLY_FIELD.decode(self._call("GetTask", request, timeout))
             return Task.from_wire(data)
-        except (UnmappablePayloadError, UnknownServerError) as error:
+        except UNREADABLE as error:
             rest = self._rest_client()
             if rest is None:
                 raise

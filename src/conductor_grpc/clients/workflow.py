@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from conductor_grpc.clients.base import ServiceClient, required
+from conductor_grpc.clients.base import UNREADABLE, ServiceClient, required
 from conductor_grpc.clients.requests import search_request, start_request
 from conductor_grpc.clients.results import (
     SearchResult,
@@ -14,12 +14,11 @@ from conductor_grpc.clients.results import (
     WorkflowSummary,
     search_result,
 )
+from conductor_grpc.clients.waiting import looks
 from conductor_grpc.clients.workflow_run import Workflow
 from conductor_grpc.errors import (
     PayloadDecodeError,
     ServerError,
-    UnknownServerError,
-    UnmappablePayloadError,
     WaitTimeoutError,
 )
 from conductor_grpc.payload import encode_map
@@ -33,11 +32,7 @@ if TYPE_CHECKING:
 
     from conductor_grpc.pb.model.workflowdef_pb2 import WorkflowDef
 
-_FIRST_LOOK = 0.05
 _LONGEST_BETWEEN_LOOKS = 2.0
-
-# An integer anywhere in the data, and NullPointerExceptions of its mapping (a SUB_WORKFLOW without taskToDomain).
-_UNREADABLE = (UnmappablePayloadError, UnknownServerError)
 
 
 class WorkflowClient(ServiceClient):
@@ -104,7 +99,8 @@ class WorkflowClient(ServiceClient):
     ) -> Workflow:
         """`start`, then `wait`: the ended workflow with its tasks, whatever its status.
 
-        `timeout` is for both, in seconds. Raises as they do; WaitTimeoutError carries the workflow's id.
+        `timeout` is for both, in seconds; a start that has been sent is not broken off by it, for then nobody
+        would know its id. Raises as they do; WaitTimeoutError carries the workflow's id.
         """
         deadline = time.monotonic() + timeout
         workflow_id = self.start(
@@ -121,18 +117,18 @@ class WorkflowClient(ServiceClient):
     def wait(self, workflow_id: str, *, timeout: float) -> Workflow:
         """Blocks until the workflow has ended, at most `timeout` seconds; returns it with its tasks.
 
-        Asks the server after 0.05 s, then ever less often, every 2 s in the end; an error that may pass is
-        not one until the time is up. Falls back to REST. A paused workflow has not ended.
+        Asks the server at once, then ever less often, every 2 s in the end; an error that may pass is not one
+        until the time is up. The last question is asked when it is, and a server that is silent then gets 1 s.
+        Falls back to REST. A paused workflow has not ended.
 
         Raises WaitTimeoutError (the workflow goes on), NotFoundError.
         """
-        deadline = time.monotonic() + timeout
-        pause = _FIRST_LOOK
         status = "unknown"
         failure: ServerError | None = None
-        while True:
+        for patience in looks(timeout, _LONGEST_BETWEEN_LOOKS):
+            most = min(patience, self.configuration.call_timeout)
             try:
-                workflow = self.get(workflow_id, include_tasks=False)
+                workflow = self.get(workflow_id, include_tasks=False, timeout=most)
                 status, failure = workflow.status.value, None
                 if workflow.status.is_terminal:
                     return self.get(workflow_id)
@@ -140,15 +136,11 @@ class WorkflowClient(ServiceClient):
                 if not error.kind.retryable:
                     raise
                 failure = error
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise WaitTimeoutError(
-                    f"workflow {workflow_id} is {status} after {timeout} s; it goes on running on the server. Wait"
-                    " longer, or look where it stands with get()",
-                    workflow_id,
-                ) from failure
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.5, _LONGEST_BETWEEN_LOOKS)
+        raise WaitTimeoutError(
+            f"workflow {workflow_id} is {status} after {timeout} s; it goes on running on the server. Wait"
+            " longer, or look where it stands with get()",
+            workflow_id,
+        ) from failure
 
     def get(self, workflow_id: str, *, include_tasks: bool = True, timeout: float | None = None) -> Workflow:
         """The workflow as it stands. Falls back to REST.
@@ -160,7 +152,7 @@ class WorkflowClient(ServiceClient):
         )
         try:
             return Workflow.from_wire(self._call("GetWorkflowStatus", request, timeout))
-        except _UNREADABLE:
+        except UNREADABLE:
             rest = self._rest_client()
             if rest is None:
                 raise
@@ -193,7 +185,7 @@ class WorkflowClient(ServiceClient):
         )
         try:
             answer = workflow_service_pb2.GetWorkflowsResponse.FromString(self._call("GetWorkflows", request, timeout))
-        except _UNREADABLE:
+        except UNREADABLE:
             rest = self._rest_client()
             if rest is None:
                 raise

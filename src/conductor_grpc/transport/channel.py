@@ -9,6 +9,7 @@ import grpc.aio
 from grpc.experimental import ChannelOptions
 
 from conductor_grpc.transport.access import Access
+from conductor_grpc.transport.addresses import local_host_of_target
 from conductor_grpc.transport.aio_channel import AioChannel
 from conductor_grpc.transport.sync_channel import Channel
 
@@ -43,7 +44,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 # One thread less, and one handover less per message, than the default way of reading a stream.
-_SYNC_OPTIONS = (*_OPTIONS, (ChannelOptions.SingleThreadedUnaryStream, 1))
+_SYNC_OPTION = (ChannelOptions.SingleThreadedUnaryStream, 1)
+
+# gRPC takes http_proxy for localhost too, unless no_proxy forbids it, and no proxy leads back to this machine.
+_LOCAL_OPTION = ("grpc.enable_http_proxy", 0)
 
 
 def open_channel(configuration: Configuration) -> Channel:
@@ -52,10 +56,16 @@ def open_channel(configuration: Configuration) -> Channel:
     Raises ForkedChannelError in a process forked while gRPC calls were running.
     """
     access = Access(configuration.target, configuration.call_timeout)
-    return Channel(grpc.insecure_channel(configuration.target, options=_SYNC_OPTIONS), access)
+    options = (*_options(configuration.target), _SYNC_OPTION)
+    return Channel(grpc.insecure_channel(configuration.target, options=options), access)
 
 
 def open_aio_channel(configuration: Configuration) -> AioChannel:
     """A channel to `configuration.target` for the running event loop; otherwise like `open_channel`."""
     access = Access(configuration.target, configuration.call_timeout)
-    return AioChannel(grpc.aio.insecure_channel(configuration.target, options=_OPTIONS), access)
+    options = _options(configuration.target)
+    return AioChannel(grpc.aio.insecure_channel(configuration.target, options=options), access)
+
+
+def _options(target: str) -> tuple[tuple[str, int], ...]:
+    return _OPTIONS if local_host_of_target(target) is None else (*_OPTIONS, _LOCAL_OPTION)
