@@ -20,13 +20,13 @@ WITH_TOOLS := PATH="$(BIN):$$PATH" CMAKE_GENERATOR=Ninja
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint ctest ctest-sanitized pytest coverage bench clean
+.PHONY: help install demo test lint tidy ctest ctest-sanitized pytest coverage bench clean
 
 help:
 	@echo "make demo      a real Conductor server, the two example workflows, both run to COMPLETED"
 	@echo "make test      C++ tests (plain, then under sanitizers with a short fuzz run), lint, all Python tests"
 	@echo "make coverage  the Python tests under coverage, with a report here and in htmlcov/"
-	@echo "make lint      ruff, mypy --strict"
+	@echo "make lint      ruff, mypy --strict, clang-tidy"
 	@echo "make bench     tasks per second and client CPU per task, beside other clients"
 	@echo "make install   the virtual environment $(VENV) with the package and its test tools"
 	@echo "make clean     removes $(VENV) and everything that was built or measured"
@@ -75,11 +75,16 @@ ctest-sanitized: $(TOOLS)
 	$(WITH_TOOLS) cmake --build --preset sanitize
 	$(WITH_TOOLS) ctest --preset sanitize --output-log $(SANITIZED_LOG)
 
-lint: $(INSTALLED) $(TOOLS)
+lint: $(INSTALLED) $(TOOLS) tidy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --package conductor_grpc
 	MYPYPATH=examples:src $(BIN)/mypy examples/main.py examples/workers/*.py
+
+tidy: $(TOOLS)
+	$(WITH_TOOLS) cmake --preset tidy -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" \
+	  -DPython_EXECUTABLE=$(BIN)/python
+	$(WITH_TOOLS) cmake --build --preset tidy --target _core fuzz_decode
 
 pytest: $(INSTALLED) $(TOOLS)
 	$(BIN)/coverage run -m pytest

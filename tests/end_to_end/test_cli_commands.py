@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from command import conductor_grpc, end, running
+from command import conductor_grpc, running
 from waiting import wait_for
 
 from conductor_grpc import Configuration, NonRetryableError, TaskPoller, WorkflowClient, worker_task
@@ -149,19 +151,18 @@ def test_what_is_not_there(real_server: ServerAddress, arguments: tuple[str, ...
 
 
 def test_run_finishes_what_runs_when_it_is_asked_to_stop(real_server: ServerAddress, folder: Path) -> None:
-    """SIGTERM comes while the task runs; it is done all the same, and reported."""
+    """The task ends only after the drain has begun; it is done all the same, and reported."""
     apply(real_server, folder)
+    os.mkfifo(folder / "finish")
     (folder / "slow_worker.py").write_text(
         """
-import time
 from pathlib import Path
 from conductor_grpc import worker_task
 
 @worker_task("cli_task")
 def slow():
     Path("begun").touch()
-    time.sleep(1)
-    return {"answer": 1}
+    return {"answer": Path("finish").read_text()}
 """
     )
     started = conductor_grpc(real_server, "start", "cli_workflow")
@@ -171,7 +172,12 @@ def slow():
         assert workers.stderr is not None
         assert "cli_task (x2)" in workers.stderr.readline()
         wait_for((folder / "begun").exists)
-        code, printed, _ = end(workers)
-    assert (code, printed) == (0, "stopped: 1 done, 0 handed back, 0 cancelled, 0 unsent\n")
+        workers.send_signal(signal.SIGTERM)
+        while "stopping" not in workers.stderr.readline():
+            assert workers.poll() is None
+        (folder / "finish").write_text("1")
+        printed, _ = workers.communicate(timeout=60)
+    assert (workers.returncode, printed) == (0, "stopped: 1 done, 0 handed back, 0 cancelled, 0 unsent\n")
     shown = conductor_grpc(real_server, "status", started.stdout.strip(), "--json")
-    assert json.loads(shown.stdout)["status"] == "COMPLETED"
+    document = json.loads(shown.stdout)
+    assert (document["status"], document["output"]) == ("COMPLETED", {"answer": "1"})

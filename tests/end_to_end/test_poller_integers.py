@@ -60,6 +60,17 @@ def test_an_integer_at_any_place_of_a_batch_strands_nothing(real_server: ServerA
     assert type(received[0]) is int
 
 
+def test_a_number_has_the_same_type_over_rest_as_over_grpc(real_server: ServerAddress) -> None:
+    """What a worker sees must not change on the day on which somebody starts one workflow with an integer."""
+    run = Run(
+        real_server, "whole_numbers", [{"whole": 3.0, "half": 2.5}, {"poison": 1, "whole": 3.0, "half": 2.5}], rest=True
+    )
+    assert run.source == "rest", "the poison was never met"
+    for _, value in run.executions:
+        assert isinstance(value, dict)
+        assert {key: type(number) for key, number in value.items() if key != "poison"} == {"whole": int, "half": float}
+
+
 def test_integers_nested_and_large_come_intact(real_server: ServerAddress) -> None:
     value = {"list": [1, 2.5, {"deep": 2**53 + 1}], "negative": -3}
     run = Run(real_server, "nested_integers", [value], rest=True)

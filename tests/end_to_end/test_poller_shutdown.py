@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from rest_user import RestUser
 from waiting import wait_for
 
@@ -57,24 +58,26 @@ def test_a_thousand_workflows_survive_a_restart_of_the_worker(real_server: Serve
     assert len(lines()) == WORKFLOWS
 
 
-def test_a_task_that_arrives_after_stop_is_handed_back(real_server: ServerAddress) -> None:
-    """The scout in flight brings a task when nothing may be begun any more."""
+@pytest.mark.parametrize("timeout", [None, 0], ids=["in time", "at once"])
+def test_a_task_that_arrives_after_stop_is_handed_back(real_server: ServerAddress, timeout: float | None) -> None:
+    """The scout in flight brings a task when nothing may be begun any more, and even if nothing may be waited for."""
+    task_type = f"late_{timeout}"
     user = RestUser(real_server.base_url)
-    user.register("late", "late_workflow", {"n": "${workflow.input.n}"})
+    user.register(task_type, f"{task_type}_workflow", {"n": "${workflow.input.n}"})
     begun: list[str] = []
 
-    @worker_task("late")
+    @worker_task(task_type)
     def work(task: Task) -> None:
         begun.append(task.task_id)
 
     configuration = Configuration(real_server.base_url, target=real_server.target, poll_wait_ms=4000)
     poller = TaskPoller([work], configuration)
     poller.start()
-    wait_for(lambda: user.call("GET", "/tasks/queue/polldata?taskType=late") != [])
-    stopper = threading.Thread(target=poller.stop)
+    wait_for(lambda: user.call("GET", f"/tasks/queue/polldata?taskType={task_type}") != [])
+    stopper = threading.Thread(target=lambda: poller.stop(timeout))
     stopper.start()
     wait_for(lambda: "stopping" in poller.health().reasons)
-    workflow_id = user.start("late_workflow", {"n": "text"})
+    workflow_id = user.start(f"{task_type}_workflow", {"n": "text"})
     stopper.join(30)
     assert poller.stop().handed_back == 1
     assert begun == []

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from waiting import end_of
 
 from conductor_grpc.errors import LauncherError
 from conductor_grpc.server import RealServer, free_ports, launcher
@@ -38,18 +38,6 @@ server.start()
 print(server.pid, flush=True)
 signal.pause()
 """
-
-
-@contextlib.contextmanager
-def end_of(pid: int) -> Iterator[select.poll]:
-    """A poll object that is ready once the process has ended, though it is not our child."""
-    descriptor = os.pidfd_open(pid)
-    try:
-        ended = select.poll()
-        ended.register(descriptor, select.POLLIN)
-        yield ended
-    finally:
-        os.close(descriptor)
 
 
 def arguments_of(pid: int | None) -> list[str]:

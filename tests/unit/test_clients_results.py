@@ -7,8 +7,8 @@ from google.protobuf import struct_pb2
 
 from conductor_grpc.clients import TaskSummary, Workflow, WorkflowStatus, WorkflowSummary
 from conductor_grpc.clients.differences import differing_paths
-from conductor_grpc.clients.requests import search_request, start_request
-from conductor_grpc.clients.results import search_result
+from conductor_grpc.clients.requests import start_request
+from conductor_grpc.clients.search import search_request, search_result
 from conductor_grpc.definitions import workflow_definition_to_json, workflow_definition_to_proto
 from conductor_grpc.errors import DefinitionError, PayloadDecodeError
 from conductor_grpc.pb.model import task_pb2, tasksummary_pb2, workflow_pb2, workflowsummary_pb2
@@ -137,7 +137,7 @@ def test_a_page_of_a_search() -> None:
 
 
 def test_search_requests() -> None:
-    request = search_request("q", "f", ["a:ASC", "b:DESC"], 5, 6)
+    request = search_request("q", free_text="f", sort=["a:ASC", "b:DESC"], start=5, size=6)
     assert (request.query, request.free_text, request.sort, request.start, request.size) == (
         "q",
         "f",
@@ -146,7 +146,9 @@ def test_search_requests() -> None:
         6,
     )
     with pytest.raises(ValueError, match="start -1"):
-        search_request("", "", "", -1, 1)
+        search_request("", start=-1)
+    with pytest.raises(TypeError, match="unknown sise: expected free_text, sort, start, size, timeout"):
+        search_request("", sise=1)  # type: ignore[call-arg]
 
 
 def start(**more: object):

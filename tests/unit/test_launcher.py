@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import hashlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -19,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+from waiting import end_of
 
 from conductor_grpc.errors import LauncherError
 from conductor_grpc.server import RealServer, free_ports, launcher, supervisor
@@ -479,18 +478,6 @@ def supervised(folder: str, grace: float, program: str) -> list[str]:
     launcher = str(os.getpid())
     command = [sys.executable, "-I", "-S", supervisor.__file__, launcher, str(grace), folder]
     return [*command, sys.executable, "-c", program]
-
-
-@contextlib.contextmanager
-def end_of(pid: int) -> Iterator[select.poll]:
-    """A poll object that is ready once the process has ended, whoever's child it is."""
-    descriptor = os.pidfd_open(pid)
-    try:
-        ended = select.poll()
-        ended.register(descriptor, select.POLLIN)
-        yield ended
-    finally:
-        os.close(descriptor)
 
 
 def start_supervised(command: list[str]) -> tuple[subprocess.Popen[bytes], int]:

@@ -41,6 +41,7 @@ def test_tasks_are_run_and_acknowledged() -> None:
         server.add(*(a_task(str(number)) for number in range(50)))
         results = server.wait_for_updates(50)
         assert poller.health().healthy
+        wait_for(lambda: len(poller._custody) == 0)
     assert sorted(int(result.task_id) for result in results) == list(range(50))
     assert {result.status for result in results} == {COMPLETED}
     assert {result.output_data["ran"].string_value for result in results} == {str(n) for n in range(50)}
@@ -133,17 +134,24 @@ def test_a_task_that_cannot_be_decoded_fails_with_the_reason() -> None:
 
 
 def test_polling_pauses_and_resumes() -> None:
-    with ScriptedServer() as server, poller_for(server) as poller:
-        server.wait_for_polls(1)
+    @worker_task("other")
+    def other() -> None:
+        pass
+
+    with ScriptedServer() as server, poller_for(server, work, other) as poller:
+        server.poll = lambda request, context: (
+            server.hand_out(request, context) if request.task_type == "work" else iter(())
+        )
+        wait_for(lambda: any(poll.task_type == "work" for poll in list(server.polls)))
         poller.pause("work")
         assert poller.health().workers[0].paused
         wait_for(lambda: poller._lanes[0].slots.free == 4)  # the poll in flight has come back
-        polls = len(server.polls)
         server.add(a_task("a"))
-        assert len(server.polls) <= polls + 1
+        server.wait_for_polls(len(server.polls) + 5)  # of the other, which is not paused
+        assert len(server.queue) == 1
         poller.resume("work")
         server.wait_for_updates(1)
-        with pytest.raises(WorkerDefinitionError, match="'wrok', only 'work'"):
+        with pytest.raises(WorkerDefinitionError, match="'wrok', only 'other', 'work'"):
             poller.pause("wrok")
 
 
@@ -152,11 +160,13 @@ def test_a_full_outbox_stops_the_polling() -> None:
     with ScriptedServer() as server, poller_for(server, outbox_limit=4) as poller:
         server.update = lambda _result, _context: (gate.acquire(timeout=60), None)[1]
         server.add(*(a_task(str(number)) for number in range(100)))
-        wait_for(lambda: poller.health().unsent >= 4)
-        wait_for(lambda: poller.health().workers[0].running == 0)
-        assert len(server.queue) >= 100 - 4 - 4, "what is not polled is left to other workers"
-        for _ in range(100):
-            gate.release()
+        try:
+            wait_for(lambda: poller.health().unsent >= 4)
+            wait_for(lambda: poller.health().workers[0].running == 0)
+            assert len(server.queue) >= 100 - 4 - 4, "what is not polled is left to other workers"
+        finally:
+            for _ in range(100):
+                gate.release()
         server.wait_for_updates(100)
 
 
@@ -247,6 +257,31 @@ def test_a_second_signal_ends_the_drain_and_hands_the_running_task_back() -> Non
     assert report == DrainReport(cancelled=1)
     (result,) = server.updates
     assert result.status == taskresult_pb2.TaskResult.IN_PROGRESS
+
+
+def test_a_worker_s_own_domain_wins_over_the_configured_one() -> None:
+    @worker_task("work", domain="its own")
+    def special() -> None:
+        pass
+
+    with ScriptedServer() as server, poller_for(server, work, special, domain="configured"):
+        wait_for(lambda: {poll.domain for poll in list(server.polls)} == {"configured", "its own"})
+
+
+def test_a_server_that_answers_late_is_waited_for() -> None:
+    """A poll given up too early strands its tasks."""
+    late = threading.Event()
+
+    def slow(request: task_service_pb2.BatchPollRequest, context: grpc.ServicerContext) -> Iterator[task_pb2.Task]:
+        late.wait(0.8)  # beyond the 0.2 s that the poll was to wait
+        yield from server.hand_out(request, context)
+
+    with ScriptedServer() as server:
+        server.poll = slow
+        server.add(a_task("a"))
+        with poller_for(server):
+            server.wait_for_updates(1)
+        assert server.polls[0].count == 1
 
 
 def test_two_workers_of_one_type_poll_under_different_ids() -> None:

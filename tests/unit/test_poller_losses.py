@@ -255,3 +255,114 @@ def test_a_task_whose_result_was_refused_is_not_run_again_by_reclaim(monkeypatch
             assert looked.wait(10)
             server.wait_for_polls(len(server.polls) + 3)
     assert ran == ["a"]
+
+
+def failing_once(
+    server: ScriptedServer, code: grpc.StatusCode, stranded: dict[str, Any], details: str = "connection reset"
+) -> Any:
+    """The first poll fails and leaves task "a" with us, later ones are normal."""
+    met = threading.Event()
+
+    def poll(request: Any, context: grpc.ServicerContext) -> Any:
+        if met.is_set():
+            yield from server.hand_out(request, context)
+            return
+        met.set()
+        stranded["a"] = a_task("a", worker_id=request.worker_id)
+        context.abort(code, details)
+
+    return poll
+
+
+def test_a_look_that_failed_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "SETTLING", 0.0)
+    monkeypatch.setattr(planner, "BACKOFF_FIRST", 0.01)
+    stranded: dict[str, Any] = {}
+    looks: list[str] = []
+
+    def search(query: str) -> list[tasksummary_pb2.TaskSummary]:
+        looks.append(query)
+        if len(looks) < 3:
+            raise RuntimeError("the index is not there yet")
+        return [tasksummary_pb2.TaskSummary(task_id=task_id) for task_id in stranded]
+
+    with ScriptedServer() as server:
+        server.poll = failing_once(server, grpc.StatusCode.UNAVAILABLE, stranded)
+        server.search, server.get = search, stranded.get
+        with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50)) as poller:
+            results = server.wait_for_updates(1)
+            assert poller.health().healthy, "one failure is past"
+    assert [result.task_id for result in results] == ["a"]
+    assert len(looks) == 3
+
+
+def test_a_poll_that_was_refused_has_lost_nothing() -> None:
+    """What the server refuses before it looks at its queue is not looked for, and the next poll is not kept short."""
+    stranded: dict[str, Any] = {}
+    with ScriptedServer() as server:
+        server.poll = failing_once(server, grpc.StatusCode.PERMISSION_DENIED, stranded, "no")
+        with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=2500)) as poller:
+            server.wait_for_polls(2)
+            assert poller._lanes[0].intake._losses == []
+            assert server.polls[1].timeout == 2500
+            server.add(a_task("b"))
+            server.wait_for_updates(1)
+
+
+def test_losses_are_looked_for_only_when_the_server_must_have_ended_the_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "SETTLING", 0.5)
+    stranded: dict[str, Any] = {}
+    looked_at: list[float] = []
+
+    def search(_query: str) -> list[tasksummary_pb2.TaskSummary]:
+        looked_at.append(time.monotonic())
+        return [tasksummary_pb2.TaskSummary(task_id=task_id) for task_id in stranded]
+
+    with ScriptedServer() as server:
+        server.poll = failing_once(server, grpc.StatusCode.UNAVAILABLE, stranded)
+        server.search, server.get = search, stranded.get
+        began = time.monotonic()
+        with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=1000)):
+            server.wait_for_updates(1)
+    assert looked_at[0] - began >= 1.5
+
+
+def test_polls_that_fail_are_not_repeated_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "BACKOFF_FIRST", 0.5)
+    polled_at: list[float] = []
+
+    def poll(_request: Any, context: grpc.ServicerContext) -> Any:
+        polled_at.append(time.monotonic())
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, "no")
+
+    with ScriptedServer() as server:
+        server.poll = poll
+        with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50)):
+            server.wait_for_polls(2)
+    assert polled_at[1] - polled_at[0] >= 0.35
+
+
+def test_without_rest_a_type_with_integers_is_polled_one_by_one() -> None:
+    with ScriptedServer() as server:
+        server.poll = poisoned_once(server)
+        server.add(*(a_task(str(number)) for number in range(20)))
+        with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50)):
+            server.wait_for_updates(20)
+        assert {poll.count for poll in server.polls} == {1}
+
+
+def test_a_hidden_task_is_in_hand_until_its_failure_is_acknowledged() -> None:
+    """Else each look until then would fail it once more."""
+    gate = threading.Event()
+    with ScriptedServer() as server:
+        server.poll = poisoned_once(server)
+        server.unmappable.add("hidden")
+        server.search = lambda _query: [tasksummary_pb2.TaskSummary(task_id="hidden", workflow_id="w")]
+        server.update = lambda _result, _context: (gate.wait(30), None)[1]
+        with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50)) as poller:
+            wait_for(lambda: server.attempts == 1)
+            assert len(poller._custody) == 1
+            gate.set()
+            (result,) = server.wait_for_updates(1)
+            wait_for(lambda: len(poller._custody) == 0)
+    assert result.status == taskresult_pb2.TaskResult.FAILED_WITH_TERMINAL_ERROR

@@ -13,6 +13,7 @@ from scripted_server import ScriptedServer, a_task
 from waiting import wait_for
 
 from conductor_grpc import Configuration, Task, TaskResult, TaskResultStatus, TaskStatus
+from conductor_grpc.errors import PayloadDecodeError, UnavailableError, UnmappablePayloadError
 from conductor_grpc.pb.model import taskresult_pb2
 from conductor_grpc.poller import outbox as outbox_module
 from conductor_grpc.poller.outbox import Outbox, Purpose, Update, hand_back, result_update
@@ -194,3 +195,78 @@ def test_what_cannot_be_sent_before_the_end_is_counted() -> None:
         outbox.put(completed("c"))
         assert len(outbox) == 3
     assert settled == []
+
+
+def in_progress() -> Update:
+    task = Task(task_id="a", workflow_instance_id="w", worker_id="me", poll_count=1)
+    result = TaskResult("w", "a", TaskResultStatus.IN_PROGRESS, callback_after_seconds=5)
+    return result_update(task, result, result.to_wire())
+
+
+def test_a_worker_s_in_progress_result_is_not_repeated_once_it_was_applied() -> None:
+    """Repeated, it would take the task from the worker that has it by now."""
+    found = Task(task_id="a", status=TaskStatus.SCHEDULED, worker_id="me", poll_count=1)
+    with ScriptedServer() as server, running(server.target, lambda _: found) as (outbox, _):
+        server.update = failing(1, grpc.StatusCode.UNAVAILABLE, "in doubt")
+        outbox.put(in_progress())
+        assert outbox.flush(20)
+        assert (server.attempts, outbox.accepted[Purpose.RESULT]) == (1, 1)
+
+
+@pytest.mark.parametrize("error", [UnmappablePayloadError, PayloadDecodeError])
+def test_an_update_of_a_task_that_cannot_be_looked_at_is_repeated(error: type[Exception]) -> None:
+    def find(_task_id: str) -> Task:
+        if error is PayloadDecodeError:
+            raise PayloadDecodeError("odd")
+        raise UnmappablePayloadError("integers", code=grpc.StatusCode.INTERNAL, method="GetTask", details="")
+
+    with ScriptedServer() as server, running(server.target, find) as (outbox, _):
+        server.update = failing(1, grpc.StatusCode.UNAVAILABLE, "in doubt")
+        outbox.put(given_back())
+        assert outbox.flush(20)
+        assert (server.attempts, len(server.updates)) == (2, 1)
+
+
+def test_a_look_that_fails_leaves_the_update_in_doubt() -> None:
+    """The server is down for both at first."""
+    looks = threading.Semaphore(3)
+
+    def find(_task_id: str) -> Task:
+        if looks.acquire(blocking=False):
+            raise UnavailableError("down", code=grpc.StatusCode.UNAVAILABLE, method="GetTask", details="")
+        return Task(task_id="a", status=TaskStatus.IN_PROGRESS, worker_id="me", poll_count=1)
+
+    with ScriptedServer() as server, running(server.target, find) as (outbox, _):
+        server.update = failing(1, grpc.StatusCode.UNAVAILABLE, "in doubt")
+        outbox.put(given_back())
+        assert outbox.flush(20)
+        assert (server.attempts, len(server.updates), outbox.refused) == (2, 1, 0)
+
+
+def test_a_server_that_refuses_all_updates_makes_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.WARNING, "conductor_grpc.poller.outbox"),
+        ScriptedServer() as server,
+        running(server.target) as (outbox, _),
+    ):
+        server.update = failing(100, grpc.StatusCode.UNAVAILABLE, "down")
+        for number in range(50):
+            outbox.put(completed(str(number)))
+        assert outbox.flush(30)
+    assert len(caplog.records) == 1
+
+
+def test_no_more_updates_are_on_their_way_than_the_server_can_work_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "IN_FLIGHT", 3)
+    gate = threading.Semaphore(0)
+    with ScriptedServer() as server, running(server.target) as (outbox, _):
+        server.update = lambda _result, _context: (gate.acquire(timeout=30), None)[1]
+        for number in range(12):
+            outbox.put(completed(str(number)))
+        wait_for(lambda: server.attempts == 3)
+        gate.release()
+        wait_for(lambda: server.attempts == 4)
+        assert len(server.updates) == 1
+        for _ in range(11):
+            gate.release()
+        assert outbox.flush(20)

@@ -260,3 +260,120 @@ def test_a_dead_outbox_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
         report = poller.stop()
         assert report.unsent == 1
         assert time.monotonic() - before < 8
+
+
+def test_a_drain_hands_back_what_waits_at_once_and_what_comes_late_when_it_comes() -> None:
+    """One task is done before, one runs, two wait for the slot; another worker's poll is in flight and brings one."""
+    running, release, late = threading.Event(), threading.Event(), threading.Event()
+
+    @worker_task("busy", concurrency=1)
+    def busy(task: Task) -> None:
+        if task.task_id != "before":
+            running.set()
+            release.wait(60)
+
+    @worker_task("slow poll")
+    def slow_poll(task: Task) -> None:
+        raise AssertionError(f"{task.task_id} was begun after the stop")
+
+    def poll(request: Any, _context: grpc.ServicerContext) -> Any:
+        if request.task_type == "slow poll":
+            late.wait(60)
+            yield a_task("late", "slow poll")
+            return
+        polls = sum(each.task_type == "busy" for each in server.polls)
+        if polls == 1:
+            yield a_task("before", "busy")
+        elif polls == 2:
+            for task_id in ("runs", "waits 1", "waits 2"):
+                yield a_task(task_id, "busy")
+
+    with ScriptedServer() as server:
+        server.poll = poll
+        poller = TaskPoller([busy, slow_poll], Configuration("", target=server.target, poll_wait_ms=50))
+        poller.start()
+        assert running.wait(20)
+        server.wait_for_updates(1)
+        wait_for(lambda: poller.health().unsent == 0)
+        stopper = threading.Thread(target=poller.stop)
+        stopper.start()
+        waiting = server.wait_for_updates(3)[1:]
+        assert {result.task_id for result in waiting} == {"waits 1", "waits 2"}, "although a poll is still in flight"
+        late.set()
+        (handed_back,) = server.wait_for_updates(4)[3:]
+        assert handed_back.task_id == "late"
+        assert {each.status for each in (*waiting, handed_back)} == {taskresult_pb2.TaskResult.IN_PROGRESS}
+        release.set()
+        stopper.join(30)
+        assert poller.stop() == DrainReport(done=1, handed_back=3)
+        assert len(poller._custody) == 0
+
+
+def test_what_a_last_poll_lost_is_looked_for_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The poll in flight breaks after the stop: its task is handed back, not left to its response timeout."""
+    monkeypatch.setattr(intake_module, "SETTLING", 0.1)
+    stopping = threading.Event()
+    stranded: dict[str, Any] = {}
+
+    def poll(request: Any, context: grpc.ServicerContext) -> Any:
+        stranded["a"] = a_task("a", worker_id=request.worker_id)
+        stopping.wait(30)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
+        yield
+
+    with ScriptedServer() as server:
+        server.poll, server.get = poll, stranded.get
+        server.search = lambda _query: [tasksummary_pb2.TaskSummary(task_id=task_id) for task_id in stranded]
+        poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50))
+        poller.start()
+        server.wait_for_polls(1)
+        stopper = threading.Thread(target=poller.stop)
+        stopper.start()
+        wait_for(lambda: "stopping" in poller.health().reasons)
+        stopping.set()
+        stopper.join(30)
+        assert poller.stop() == DrainReport(handed_back=1)
+
+
+def test_a_paused_poller_stops_at_once() -> None:
+    with ScriptedServer() as server:
+        poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50, drain_timeout=60))
+        poller.start()
+        server.wait_for_polls(1)
+        poller.pause("work")
+        wait_for(lambda: poller._lanes[0].slots.free == 4)
+        stopper = threading.Thread(target=poller.stop)
+        stopper.start()
+        stopper.join(20)
+        assert not stopper.is_alive()
+
+
+def test_run_raises_what_a_part_died_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug in the planner")
+
+    monkeypatch.setattr("conductor_grpc.poller.planner.next_poll", broken)
+    with ScriptedServer() as server, pytest.raises(PollerError, match="a bug in the planner"):
+        TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50)).run()
+
+
+def test_a_stop_from_elsewhere_is_not_cut_short_by_the_first_signal() -> None:
+    """Only a second signal ends a drain; one that finds the poller stopping already is the first."""
+    stuck, running, release = stuck_with(lambda _task: None)
+    with ScriptedServer() as server:
+        server.add(a_task("a"))
+        poller = TaskPoller([stuck], Configuration("", target=server.target, poll_wait_ms=50, drain_timeout=60))
+
+        def stop_and_signal() -> None:
+            assert running.wait(30)
+            threading.Thread(target=poller.stop).start()
+            wait_for(lambda: "stopping" in poller.health().reasons)
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait_for(lambda: poller._signals == 1)
+            release.set()
+
+        helper = threading.Thread(target=stop_and_signal)
+        helper.start()
+        report = poller.run()
+        helper.join()
+    assert report == DrainReport(done=1)

@@ -102,11 +102,11 @@ def client(answers: Answers) -> Iterator[RestClient]:
         yield opened
 
 
-def test_pending_tasks_keep_their_integers(answers: Answers, client: RestClient) -> None:
-    answers.body = b'[{"taskId": "t", "inputData": {"x": 7, "big": 9007199254740993, "y": 1.0}}]'
+def test_numbers_are_read_as_from_grpc_and_integers_stay_exact(answers: Answers, client: RestClient) -> None:
+    answers.body = b'[{"taskId": "t", "inputData": {"x": 7, "big": 9007199254740993, "y": 1.0, "z": 1.5, "e": 1e20}}]'
     (task,) = client.pending_tasks("resize", 50)
-    assert task["inputData"] == {"x": 7, "big": 9007199254740993, "y": 1.0}
-    assert [type(value) for value in task["inputData"].values()] == [int, int, float]
+    assert task["inputData"] == {"x": 7, "big": 9007199254740993, "y": 1, "z": 1.5, "e": 1e20}
+    assert [type(value) for value in task["inputData"].values()] == [int, int, int, float, float]
     assert answers.requests[0][1] == "/api/admin/task/resize?count=50"
 
 

@@ -30,6 +30,10 @@ _STYLES = {
 }
 
 
+_ON_ONE_LINE = dict.fromkeys(map(ord, "\t\n\r\v\f"), " ")
+"""For `str.translate`: a reason may be a whole traceback."""
+
+
 def coloured(word: str) -> Text:
     """A word, in its colour if it is a state or an outcome."""
     return Text(word, style=_STYLES.get(word, ""))
@@ -52,7 +56,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         screen.print(table(columns, rows))
         return
     for row in rows:
-        click.echo("\t".join(row))
+        click.echo("\t".join(cell.translate(_ON_ONE_LINE) for cell in row))
 
 
 def print_json(document: object) -> None:

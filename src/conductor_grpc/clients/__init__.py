@@ -7,11 +7,11 @@ from conductor_grpc.clients.metadata import MetadataClient, Registered
 from conductor_grpc.clients.results import (
     PolledTasks,
     QueueShard,
-    SearchResult,
     TaskSummary,
     WorkflowStatus,
     WorkflowSummary,
 )
+from conductor_grpc.clients.search import SearchOptions, SearchResult
 from conductor_grpc.clients.task import TaskClient
 from conductor_grpc.clients.workflow import WorkflowClient
 from conductor_grpc.clients.workflow_run import Workflow
@@ -22,6 +22,7 @@ __all__ = [
     "PolledTasks",
     "QueueShard",
     "Registered",
+    "SearchOptions",
     "SearchResult",
     "TaskClient",
     "TaskSummary",

@@ -1,4 +1,4 @@
-"""Requests that several methods build."""
+"""The request that starts a workflow."""
 
 from __future__ import annotations
 
@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING
 from conductor_grpc.definitions import workflow_definition_to_proto
 from conductor_grpc.pb.model import startworkflowrequest_pb2
 from conductor_grpc.pb.model.workflowdef_pb2 import WorkflowDef
-from conductor_grpc.pb.services import search_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-
-def search_request(query: str, free_text: str, sort: str | Iterable[str], start: int, size: int) -> search_pb2.Request:
-    """The request of all searches. Raises ValueError for a page that cannot be."""
-    if start < 0 or size < 1:
-        # 0 would mean the server's maximum, 5000 by default, which nobody means who says 0.
-        raise ValueError(f"start {start} and size {size}: expected start >= 0 and size >= 1")
-    order = sort if isinstance(sort, str) else "|".join(sort)
-    return search_pb2.Request(start=start, size=size, sort=order, free_text=free_text, query=query)
+    from collections.abc import Mapping
 
 
 def start_request(

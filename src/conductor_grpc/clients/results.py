@@ -6,20 +6,17 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from conductor_grpc.clients.wire import WireReader, wire
 from conductor_grpc.errors import PayloadDecodeError
-from conductor_grpc.payload import Layout
+from conductor_grpc.payload.wire import WireReader, wire
 from conductor_grpc.worker.status import TASK_STATUSES, TaskStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from conductor_grpc.errors import ServerError
     from conductor_grpc.worker.task import Task
-
-Result = TypeVar("Result")
 
 
 class WorkflowStatus(str, enum.Enum):
@@ -67,7 +64,7 @@ class WorkflowSummary:
     start_time: str = wire(5, "string")
     update_time: str = wire(6, "string")
     end_time: str = wire(7, "string")
-    status: WorkflowStatus = wire(8, "int")
+    status: WorkflowStatus = wire(8, "int", default=WorkflowStatus.RUNNING)
     input: str = wire(9, "string")
     """A text for people: Java's notation (`{x=7}`) unless the server is configured to write JSON."""
     output: str = wire(10, "string")
@@ -111,7 +108,7 @@ class TaskSummary:
     start_time: str = wire(5, "string")
     update_time: str = wire(6, "string")
     end_time: str = wire(7, "string")
-    status: TaskStatus = wire(8, "int")
+    status: TaskStatus = wire(8, "int", default=TaskStatus.IN_PROGRESS)
     reason_for_incompletion: str = wire(9, "string")
     execution_time: int = wire(10, "int")
     """Milliseconds."""
@@ -137,26 +134,6 @@ class TaskSummary:
 
 
 _TASK_SUMMARY = WireReader(TaskSummary)
-
-
-@dataclass(frozen=True)
-class SearchResult(Generic[Result]):
-    """One page of a search."""
-
-    total_hits: int
-    """How many match in all, on this page and the others."""
-
-    results: tuple[Result, ...]
-    """Those on this page."""
-
-
-_SEARCH_RESULT = Layout([(1, "int"), (2, "messages")])
-
-
-def search_result(data: bytes, read: Callable[[bytes], Result]) -> SearchResult[Result]:
-    """The page in a serialised answer to one of the searches."""
-    values: Any = _SEARCH_RESULT.decode(data)
-    return SearchResult(values[0], tuple(read(each) for each in values[1]))
 
 
 @dataclass(frozen=True)

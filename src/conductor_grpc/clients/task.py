@@ -6,15 +6,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from conductor_grpc.clients.base import UNREADABLE, ServiceClient, required
-from conductor_grpc.clients.requests import search_request
-from conductor_grpc.clients.results import (
-    PolledTasks,
-    QueueShard,
-    SearchResult,
-    TaskSummary,
-    search_result,
-)
+from conductor_grpc.clients.base import UNREADABLE, required
+from conductor_grpc.clients.results import PolledTasks, QueueShard, TaskSummary
+from conductor_grpc.clients.search import SearchingClient
 from conductor_grpc.configuration import SERVER_POLL_LIMIT_MS
 from conductor_grpc.errors import NotFoundError, ServerError
 from conductor_grpc.payload import Layout
@@ -23,7 +17,11 @@ from conductor_grpc.worker.result import TaskLog, TaskResult
 from conductor_grpc.worker.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+
+    from typing_extensions import Unpack
+
+    from conductor_grpc.clients.search import SearchOptions, SearchResult
 
 _POLL_GRACE = 10.0
 """Seconds over the wait that the server has for a poll: hanging up earlier strands the tasks it took."""
@@ -31,7 +29,7 @@ _POLL_GRACE = 10.0
 _ONLY_FIELD = Layout([(1, "bytes")])
 
 
-class TaskClient(ServiceClient):
+class TaskClient(SearchingClient):
     """The task service: 11 RPCs. See `ServiceClient` for threads, timeouts and errors common to all methods.
 
     For looking at tasks, and for tests and tools that do a worker's steps by hand; workers use a TaskPoller,
@@ -177,41 +175,21 @@ class TaskClient(ServiceClient):
             for queue, info in answer.queues.items()
         }
 
-    def search(
-        self,
-        query: str = "",
-        *,
-        free_text: str = "",
-        sort: str | Iterable[str] = "",
-        start: int = 0,
-        size: int = 100,
-        timeout: float | None = None,
-    ) -> SearchResult[TaskSummary]:
+    def search(self, query: str = "", **options: Unpack[SearchOptions]) -> SearchResult[TaskSummary]:
         """Tasks in the server's index, e.g. `query="taskType=ship AND status=IN_PROGRESS"`.
 
-        `sort`: `field:ASC` or `field:DESC`, one or several. `size` is at most 5000, the server's default
-        limit. A query that the server does not understand is UnknownServerError, a field that it does not
-        know matches everything. Without an index nothing is found.
+        Options: `free_text`, `sort`, `start`, `size`, `timeout`, see `SearchOptions`. A query that the server
+        does not understand is UnknownServerError, a field that it does not know matches everything. Without an
+        index nothing is found.
         """
-        request = search_request(query, free_text, sort, start, size)
-        return search_result(self._call("Search", request, timeout), TaskSummary.from_wire)
+        return self._search("Search", TaskSummary.from_wire, query, options)
 
-    def search_v2(
-        self,
-        query: str = "",
-        *,
-        free_text: str = "",
-        sort: str | Iterable[str] = "",
-        start: int = 0,
-        size: int = 100,
-        timeout: float | None = None,
-    ) -> SearchResult[Task]:
+    def search_v2(self, query: str = "", **options: Unpack[SearchOptions]) -> SearchResult[Task]:
         """As `search`, with whole tasks read from the server's database.
 
         Raises UnknownServerError also if a hit holds an integer: use `search`, and `get` for each.
         """
-        request = search_request(query, free_text, sort, start, size)
-        return search_result(self._call("SearchV2", request, timeout), Task.from_wire)
+        return self._search("SearchV2", Task.from_wire, query, options)
 
     def _domain(self, domain: str | None) -> str:
         return (self.configuration.domain or "") if domain is None else domain

@@ -6,14 +6,10 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from conductor_grpc.clients.base import UNREADABLE, ServiceClient, required
-from conductor_grpc.clients.requests import search_request, start_request
-from conductor_grpc.clients.results import (
-    SearchResult,
-    WorkflowStatus,
-    WorkflowSummary,
-    search_result,
-)
+from conductor_grpc.clients.base import UNREADABLE, required
+from conductor_grpc.clients.requests import start_request
+from conductor_grpc.clients.results import WorkflowStatus, WorkflowSummary
+from conductor_grpc.clients.search import SearchingClient
 from conductor_grpc.clients.waiting import looks
 from conductor_grpc.clients.workflow_run import Workflow
 from conductor_grpc.errors import (
@@ -29,13 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from google.protobuf.message import Message
+    from typing_extensions import Unpack
 
+    from conductor_grpc.clients.search import SearchOptions, SearchResult
     from conductor_grpc.pb.model.workflowdef_pb2 import WorkflowDef
 
 _LONGEST_BETWEEN_LOOKS = 2.0
 
 
-class WorkflowClient(ServiceClient):
+class WorkflowClient(SearchingClient):
     """The workflow service: 18 RPCs. See `ServiceClient` for threads, timeouts and errors common to all methods.
 
     The server cannot send over gRPC a workflow that holds a JSON integer anywhere (started by REST or the UI,
@@ -347,69 +345,29 @@ class WorkflowClient(ServiceClient):
         )
         self._call("RemoveWorkflow", request, timeout)
 
-    def search(
-        self,
-        query: str = "",
-        *,
-        free_text: str = "",
-        sort: str | Iterable[str] = "",
-        start: int = 0,
-        size: int = 100,
-        timeout: float | None = None,
-    ) -> SearchResult[WorkflowSummary]:
+    def search(self, query: str = "", **options: Unpack[SearchOptions]) -> SearchResult[WorkflowSummary]:
         """Workflows in the server's index, e.g. `query="workflowType=orders AND status IN (FAILED,TIMED_OUT)"`.
 
-        `sort`: `field:ASC` or `field:DESC`, one or several. `size` is at most 5000, the server's default
-        limit. A query that the server does not understand is UnknownServerError, a field that it does not
-        know matches everything. Without an index nothing is found.
+        Options: `free_text`, `sort`, `start`, `size`, `timeout`, see `SearchOptions`. A query that the server
+        does not understand is UnknownServerError, a field that it does not know matches everything. Without an
+        index nothing is found.
         """
-        request = search_request(query, free_text, sort, start, size)
-        return search_result(self._call("Search", request, timeout), WorkflowSummary.from_wire)
+        return self._search("Search", WorkflowSummary.from_wire, query, options)
 
-    def search_v2(
-        self,
-        query: str = "",
-        *,
-        free_text: str = "",
-        sort: str | Iterable[str] = "",
-        start: int = 0,
-        size: int = 100,
-        timeout: float | None = None,
-    ) -> SearchResult[Workflow]:
+    def search_v2(self, query: str = "", **options: Unpack[SearchOptions]) -> SearchResult[Workflow]:
         """As `search`, with whole workflows (without their tasks) read from the server's database.
 
         Raises UnknownServerError also if a hit holds an integer: use `search`, and `get` for each.
         """
-        request = search_request(query, free_text, sort, start, size)
-        return search_result(self._call("SearchV2", request, timeout), Workflow.from_wire)
+        return self._search("SearchV2", Workflow.from_wire, query, options)
 
-    def search_by_tasks(
-        self,
-        query: str = "",
-        *,
-        free_text: str = "",
-        sort: str | Iterable[str] = "",
-        start: int = 0,
-        size: int = 100,
-        timeout: float | None = None,
-    ) -> SearchResult[WorkflowSummary]:
+    def search_by_tasks(self, query: str = "", **options: Unpack[SearchOptions]) -> SearchResult[WorkflowSummary]:
         """As `search`, but the query is about tasks, e.g. `taskType=ship AND status=FAILED`; their workflows."""
-        request = search_request(query, free_text, sort, start, size)
-        return search_result(self._call("SearchByTasks", request, timeout), WorkflowSummary.from_wire)
+        return self._search("SearchByTasks", WorkflowSummary.from_wire, query, options)
 
-    def search_by_tasks_v2(
-        self,
-        query: str = "",
-        *,
-        free_text: str = "",
-        sort: str | Iterable[str] = "",
-        start: int = 0,
-        size: int = 100,
-        timeout: float | None = None,
-    ) -> SearchResult[Workflow]:
+    def search_by_tasks_v2(self, query: str = "", **options: Unpack[SearchOptions]) -> SearchResult[Workflow]:
         """As `search_by_tasks`, with whole workflows (without their tasks); raises as `search_v2`."""
-        request = search_request(query, free_text, sort, start, size)
-        return search_result(self._call("SearchByTasksV2", request, timeout), Workflow.from_wire)
+        return self._search("SearchByTasksV2", Workflow.from_wire, query, options)
 
     def _do(self, method: str, workflow_id: str, request: type[Message], timeout: float | None) -> None:
         self._call(method, request(workflow_id=required("workflow_id", workflow_id)), timeout)

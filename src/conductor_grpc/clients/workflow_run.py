@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from conductor_grpc.clients.results import WORKFLOW_STATUSES, WorkflowStatus, member
-from conductor_grpc.clients.wire import WireReader, wire
 from conductor_grpc.definitions import workflow_definition_to_json
 from conductor_grpc.errors import PayloadDecodeError
 from conductor_grpc.payload import JsonValue, Layout
+from conductor_grpc.payload.wire import WireReader, wire
 from conductor_grpc.pb.model import workflowdef_pb2
 from conductor_grpc.worker.task import Task
 
@@ -26,7 +26,7 @@ class Workflow:
     """One run of a workflow. Times are milliseconds since the epoch, 0 for "not yet"."""
 
     workflow_id: str = wire(3, "string")
-    status: WorkflowStatus = wire(1, "int")
+    status: WorkflowStatus = wire(1, "int", default=WorkflowStatus.RUNNING)
     name: str = ""
     """The name of its definition."""
     version: int = 0

@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 FLUSH_GRACE: Final = 2.0
 """Seconds the outbox gets for what the drain puts into it last, even where the deadline has passed."""
 
+POLL_GRACE: Final = 2.0
+"""Seconds a poll in flight gets beyond its wait. Nothing cuts this short: a poll that is given up strands what it
+brings, and it is soon over."""
+
 _STEP: Final = 0.1
 """How soon a wait notices that the deadline was cut short."""
 
@@ -40,7 +44,8 @@ class DrainReport:
     timeout."""
 
     def __str__(self) -> str:
-        return f"{self.done} done, {self.handed_back} handed back, {self.cancelled} cancelled, {self.unsent} unsent"
+        back = f"{self.handed_back} handed back, {self.cancelled} cancelled"
+        return f"while stopping: {self.done} done, {back}, {self.unsent} unsent"
 
 
 class Deadline:
@@ -66,9 +71,19 @@ class Deadline:
         return True
 
 
-def drain(intakes: Sequence[Intake], slots: Sequence[Slots], outbox: Outbox, deadline: Deadline) -> DrainReport:
-    """Stop polling, hand back what nobody has begun, finish what runs, send every result. Blocks."""
-    logger.info("stopping: waiting for the polls in flight, running tasks and unsent results")
+def drain(
+    intakes: Sequence[Intake], slots: Sequence[Slots], outbox: Outbox, deadline: Deadline, poll_wait: float
+) -> DrainReport:
+    """Stop polling, hand back what nobody has begun, finish what runs, send every result. Blocks.
+
+    `poll_wait` is how long, in seconds, a poll in flight may wait on the server; it is waited for even where the
+    deadline is earlier.
+    """
+    logger.info(
+        "stopping: the poll in flight may take %.0f s to come back, running tasks have %.0f s to end",
+        poll_wait,
+        deadline.remaining(),
+    )
     before = outbox.accepted.copy()
     # No new polls, and no task is begun any more. The polls in flight must come back first, though: the server
     # has taken their tasks off the queue, and cancelling strands them.
@@ -77,8 +92,9 @@ def drain(intakes: Sequence[Intake], slots: Sequence[Slots], outbox: Outbox, dea
     for each in slots:
         each.close()
     _hand_back_unstarted(slots, outbox)
+    polls = Deadline(poll_wait + POLL_GRACE)
     for intake in intakes:
-        if not deadline.wait(intake.join):
+        if not polls.wait(intake.join):
             logger.warning(
                 "the poll for %r did not come back in time: tasks it brings wait for their response timeout",
                 intake.task_type,

@@ -114,7 +114,7 @@ class TaskPoller:
     def run(self) -> DrainReport:
         """Start, wait for SIGTERM or SIGINT (or `stop` from another thread), drain, and report. Blocks.
 
-        A second signal ends the drain at once: what still runs is handed back. Signals are handled only where
+        A second signal ends the waiting for running tasks: they are handed back. Signals are handled only where
         this is called on the main thread, as Python demands.
 
         Raises:
@@ -142,12 +142,13 @@ class TaskPoller:
     def stop(self, timeout: float | None = None) -> DrainReport:
         """Stop polling, hand back what has not begun, finish what runs, send every result. Blocks.
 
-        The poll in flight is waited for, up to `configuration.poll_wait_ms`: the server has already given its
-        tasks to us. A further call, from wherever, waits for the first and returns the same report; with
-        `timeout=0` it cuts the first one's deadline short. Stopping a poller that was not started is harmless.
+        The poll in flight is waited for whatever the timeout, up to `configuration.poll_wait_ms` and two seconds:
+        the server may have given its tasks to us already. A further call, from wherever, waits for the first and
+        returns the same report; with `timeout=0` it cuts the first one's deadline short. Stopping a poller that
+        was not started is harmless.
 
         Args:
-            timeout: Seconds for all of it; default `configuration.drain_timeout`.
+            timeout: Seconds that running tasks and unsent results get; default `configuration.drain_timeout`.
         """
         with self._lifecycle:
             first = self._deadline is None
@@ -318,7 +319,9 @@ class TaskPoller:
         try:
             if self._started:
                 intakes = [lane.intake for lane in self._lanes]
-                self._report = drain(intakes, [lane.slots for lane in self._lanes], self._outbox, deadline)
+                slots = [lane.slots for lane in self._lanes]
+                poll_wait = self.configuration.poll_wait_ms / 1000
+                self._report = drain(intakes, slots, self._outbox, deadline, poll_wait)
         finally:
             self._resources.close()
             self._ended.set()

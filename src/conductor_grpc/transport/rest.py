@@ -188,7 +188,7 @@ class RestClient:
 
     def _json(self, path: str, body: bytes) -> object:
         try:
-            return json.loads(body)
+            return json.loads(body, parse_float=_number)
         except RecursionError as error:
             raise PayloadDecodeError(f"GET {path} at {self.base_url}: the JSON is nested too deep") from error
         except ValueError as error:
@@ -271,3 +271,12 @@ def _excerpt(body: bytes) -> str:
     if text.lstrip().startswith("<"):
         text = re.sub(r"<!--.*?-->|<(style|script|head)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
     return " ".join(text.split())[:200]
+
+
+def _number(text: str) -> int | float:
+    """A number with a point or an exponent, read as from gRPC: int if it is whole and exact.
+
+    A value keeps its type that way whichever way it comes: `3`, sent over gRPC, is stored as `3.0`.
+    """
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) <= 2**53 else value

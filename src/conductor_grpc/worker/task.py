@@ -1,5 +1,7 @@
 """A task as a worker sees it."""
 
+# ruff: noqa: RUF009 - wire() makes a dataclass field, as dataclasses.field() does
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from conductor_grpc.errors import DefinitionError, PayloadDecodeError
 from conductor_grpc.payload import JsonValue, Layout
+from conductor_grpc.payload.wire import wire
 from conductor_grpc.worker.status import TASK_STATUSES, TaskStatus
 
 if TYPE_CHECKING:
@@ -16,87 +19,69 @@ if TYPE_CHECKING:
     from conductor_grpc.pb.model.workflowtask_pb2 import WorkflowTask
 
 
-# A dataclass field carries its place on the wire in its metadata, so that the layout, the JSON names and the
-# attributes cannot drift apart.
-def _string(number: int) -> str:
-    return field(default="", metadata={"wire": (number, "string")})
-
-
-def _int(number: int) -> int:
-    return field(default=0, metadata={"wire": (number, "int")})
-
-
-def _bool(number: int) -> bool:
-    return field(default=False, metadata={"wire": (number, "bool")})
-
-
-def _values(number: int) -> dict[str, JsonValue]:
-    return field(default_factory=dict, metadata={"wire": (number, "value_map")})
-
-
 @dataclass(slots=True)
 class Task:
     """A task that the server handed out, with the fields of `conductor.proto.Task`.
 
     Times are milliseconds since the epoch, 0 for "not yet"; strings that the server left out are "". Numbers
-    in `input_data` and `output_data` are int where they are whole and within 2**53, else float; a task that
-    came by REST has the types of its JSON. The instance belongs to the worker that runs it: changing it
-    changes nothing on the server, and it is not to be shared between threads without a lock.
+    in `input_data` and `output_data` are int where they are whole and within 2**53, else float, whether the
+    task came over gRPC or REST (which keeps larger integers exact, too). The instance belongs to the worker that
+    runs it: changing it changes nothing on the server, and it is not to be shared between threads without a lock.
     """
 
-    task_type: str = _string(1)
-    status: TaskStatus = field(default=TaskStatus.IN_PROGRESS, metadata={"wire": (2, "int")})
-    input_data: dict[str, JsonValue] = _values(3)  # noqa: RUF009
-    reference_task_name: str = _string(4)
-    retry_count: int = _int(5)
+    task_type: str = wire(1, "string")
+    status: TaskStatus = wire(2, "int", default=TaskStatus.IN_PROGRESS)
+    input_data: dict[str, JsonValue] = wire(3, "value_map")
+    reference_task_name: str = wire(4, "string")
+    retry_count: int = wire(5, "int")
     """Which retry this is: 0 for the first attempt."""
-    seq: int = _int(6)
-    correlation_id: str = _string(7)
-    poll_count: int = _int(8)
+    seq: int = wire(6, "int")
+    correlation_id: str = wire(7, "string")
+    poll_count: int = wire(8, "int")
     """How often this attempt was handed out; more than 1 after an IN_PROGRESS result or a hand-back."""
-    task_def_name: str = _string(9)
-    scheduled_time: int = _int(10)
-    start_time: int = _int(11)
-    end_time: int = _int(12)
-    update_time: int = _int(13)
-    start_delay_in_seconds: int = _int(14)
-    retried_task_id: str = _string(15)
-    retried: bool = _bool(16)
-    executed: bool = _bool(17)
-    callback_from_worker: bool = _bool(18)
-    response_timeout_seconds: int = _int(19)
-    workflow_instance_id: str = _string(20)
-    workflow_type: str = _string(21)
-    task_id: str = _string(22)
-    reason_for_incompletion: str = _string(23)
-    callback_after_seconds: int = _int(24)
-    worker_id: str = _string(25)
-    output_data: dict[str, JsonValue] = _values(26)  # noqa: RUF009
+    task_def_name: str = wire(9, "string")
+    scheduled_time: int = wire(10, "int")
+    start_time: int = wire(11, "int")
+    end_time: int = wire(12, "int")
+    update_time: int = wire(13, "int")
+    start_delay_in_seconds: int = wire(14, "int")
+    retried_task_id: str = wire(15, "string")
+    retried: bool = wire(16, "bool")
+    executed: bool = wire(17, "bool")
+    callback_from_worker: bool = wire(18, "bool")
+    response_timeout_seconds: int = wire(19, "int")
+    workflow_instance_id: str = wire(20, "string")
+    workflow_type: str = wire(21, "string")
+    task_id: str = wire(22, "string")
+    reason_for_incompletion: str = wire(23, "string")
+    callback_after_seconds: int = wire(24, "int")
+    worker_id: str = wire(25, "string")
+    output_data: dict[str, JsonValue] = wire(26, "value_map")
     """What the previous IN_PROGRESS result of this attempt left; a new result replaces it as a whole."""
-    workflow_task_wire: bytes = field(default=b"", repr=False, metadata={"wire": (27, "bytes")})
+    workflow_task_wire: bytes = wire(27, "bytes")
     """The serialised definition of this task in its workflow; `workflow_task` is the parsed one."""
-    domain: str = _string(28)
-    input_message: bytes = field(default=b"", repr=False, metadata={"wire": (29, "bytes")})
+    domain: str = wire(28, "string")
+    input_message: bytes = wire(29, "bytes")
     """A serialised google.protobuf.Any, kept as it came."""
-    output_message: bytes = field(default=b"", repr=False, metadata={"wire": (30, "bytes")})
+    output_message: bytes = wire(30, "bytes")
     """A serialised google.protobuf.Any, kept as it came."""
-    rate_limit_per_frequency: int = _int(32)
-    rate_limit_frequency_in_seconds: int = _int(33)
-    external_input_payload_storage_path: str = _string(34)
+    rate_limit_per_frequency: int = wire(32, "int")
+    rate_limit_frequency_in_seconds: int = wire(33, "int")
+    external_input_payload_storage_path: str = wire(34, "string")
     """Where the server put an input of more than about 3 MiB; `input_data` is empty then."""
-    external_output_payload_storage_path: str = _string(35)
-    workflow_priority: int = _int(36)
-    execution_name_space: str = _string(37)
-    isolation_group_id: str = _string(38)
-    iteration: int = _int(40)
+    external_output_payload_storage_path: str = wire(35, "string")
+    workflow_priority: int = wire(36, "int")
+    execution_name_space: str = wire(37, "string")
+    isolation_group_id: str = wire(38, "string")
+    iteration: int = wire(40, "int")
     """The round of the DO_WHILE loop around this task, from 1; 0 outside of a loop."""
-    sub_workflow_id: str = _string(41)
-    subworkflow_changed: bool = _bool(42)
-    first_start_time: int = _int(43)
-    execution_metadata: bytes = field(default=b"", repr=False, metadata={"wire": (44, "bytes")})
+    sub_workflow_id: str = wire(41, "string")
+    subworkflow_changed: bool = wire(42, "bool")
+    first_start_time: int = wire(43, "int")
+    execution_metadata: bytes = wire(44, "bytes")
     """A serialised conductor.proto.ExecutionMetadata, kept as it came."""
-    parent_task_id: str = _string(45)
-    runtime_metadata: dict[str, str] = field(default_factory=dict, metadata={"wire": (46, "string_map")})
+    parent_task_id: str = wire(45, "string")
+    runtime_metadata: dict[str, str] = wire(46, "string_map")
     _workflow_task_json: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     _workflow_task: WorkflowTask | None = field(default=None, init=False, repr=False, compare=False)
 

@@ -1,4 +1,4 @@
-"""Result classes read straight from the wire, their layout declared beside each attribute."""
+"""Dataclasses read straight from the wire, their layout declared beside each attribute."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ _DEFAULTS: dict[str, Any] = {"string": "", "int": 0, "bool": False, "bytes": b""
 _FACTORIES: dict[str, Any] = {"value_map": dict, "string_map": dict, "strings": list, "messages": list}
 
 
-def wire(number: int, kind: str) -> Any:
-    """A dataclass field that is field `number` of the message; `kind` as for `payload.Layout`."""
+def wire(number: int, kind: str, *, default: Any = None) -> Any:
+    """A dataclass field that is field `number` of the message; `kind` as for `payload.Layout`.
+
+    `default` None: what an absent field of the kind means. Bytes, opaque to people, are left out of the repr.
+    """
+    metadata = {"wire": (number, kind)}
     if kind in _FACTORIES:
-        return field(default_factory=_FACTORIES[kind], metadata={"wire": (number, kind)})
-    return field(default=_DEFAULTS[kind], metadata={"wire": (number, kind)})
+        return field(default_factory=_FACTORIES[kind], metadata=metadata)
+    return field(default=_DEFAULTS[kind] if default is None else default, repr=kind != "bytes", metadata=metadata)
 
 
 class WireReader:
