@@ -293,3 +293,25 @@ def test_two_workers_of_one_type_poll_under_different_ids() -> None:
 def test_bad_workers_are_refused_at_construction(workers: Any) -> None:
     with pytest.raises(WorkerDefinitionError):
         TaskPoller(workers)
+
+
+def test_a_pause_while_all_slots_are_taken_keeps_the_next_poll_from_going_out() -> None:
+    running, release = threading.Event(), threading.Event()
+
+    @worker_task("work")
+    def slow() -> None:
+        running.set()
+        release.wait(30)
+
+    with ScriptedServer() as server, poller_for(server, slow) as poller:
+        server.add(a_task("a"))
+        assert running.wait(20)
+        polls = len(server.polls)
+        poller.pause("work")
+        release.set()
+        server.wait_for_updates(1)
+        wait_for(lambda: poller._lanes[0].slots.free == 1)
+        server.add(a_task("b"))
+        assert len(server.polls) == polls
+        poller.resume("work")
+        server.wait_for_updates(2)

@@ -145,7 +145,8 @@ class Intake(BackgroundPart):
             free = self._slots.reserve(planner.MAX_BATCH)
             received = 0
             try:
-                if free and not self.stopping:
+                # Waiting for a slot may have taken long: what allowed a poll before it is asked again.
+                if free and self._nothing_forbids():
                     received = self._poll(self._next_poll(free))
             finally:
                 self._slots.settle(free, received)
@@ -166,6 +167,9 @@ class Intake(BackgroundPart):
             if self._outbox.wait_for_room(timeout=0.5):
                 return True
         return False
+
+    def _nothing_forbids(self) -> bool:
+        return not self.stopping and not self._paused and self._outbox.wait_for_room(timeout=0)
 
     def _until_next_look(self) -> float | None:
         if not self._losses:
