@@ -26,6 +26,7 @@ def apply_command(files: tuple[str, ...], configuration: Configuration) -> None:
 
     All files are read and checked before anything is sent. What is on the server already, and equal, is left
     alone. A workflow of the same name and version that differs is replaced; runs that have started keep theirs.
+    Below a folder, .venv and all others that begin with a dot, node_modules and virtual environments are skipped.
     """
     definitions = load_definitions(*files)
     with MetadataClient(configuration) as client:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 def connection_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """Adds `--target`, `--base-url` and `--debug`; the command is called with a `configuration` made of them."""
+    """Adds `--target`, `--base-url`, `--big-integers` and `--debug`; the command is called with a `configuration` made of them."""
 
     @click.option(
         "--target",
@@ -29,10 +29,24 @@ def connection_options(command: Callable[..., Result]) -> Callable[..., Result]:
         help=f"Its REST address, for what gRPC cannot carry.  [env: {BASE_URL_VARIABLE}; "
         "default: http://localhost:8080/api for a server on this machine, else none]",
     )
-    @click.option("--debug", is_flag=True, help="Log what happens, in detail, on stderr.")
+    @click.option(
+        "--big-integers",
+        type=click.Choice(["error", "string"]),
+        default="error",
+        show_default=True,
+        help="What to do with an integer beyond 2**53, which gRPC cannot carry: refuse it, or send it as text.",
+    )
+    @click.option("--debug", is_flag=True, help="Log in detail on stderr, tracebacks of errors included.")
     @functools.wraps(command)
-    def with_configuration(*args: Any, target: str | None, base_url: str | None, debug: bool, **kwargs: Any) -> Result:
-        configuration = Configuration(base_url, debug, target=target)
+    def with_configuration(
+        *args: Any,
+        target: str | None,
+        base_url: str | None,
+        big_integers: Literal["error", "string"],
+        debug: bool,
+        **kwargs: Any,
+    ) -> Result:
+        configuration = Configuration(base_url, debug, target=target, big_integers=big_integers)
         configuration.configure_logging()
         return command(*args, configuration=configuration, **kwargs)
 

@@ -27,6 +27,9 @@ from conductor_grpc.server import RealServer, free_ports
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from conductor_grpc.definitions import Definitions
+    from conductor_grpc.worker import WorkerInterface
+
 _INTERRUPTED = 130  # what a shell calls "ended by Ctrl-C"
 
 
@@ -53,9 +56,12 @@ def demo_command(examples: Path | None, timeout: float) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # for the server to be stopped in order
     screen = Console(stderr=True)
     folder = examples or examples_folder()
+    # Before the server, whose start takes a while: what is wrong here is told at once.
+    definitions = load_definitions(folder / "definitions")
+    workers = find_workers(str(folder / "main.py"))
     try:
         with _server(screen) as configuration:
-            ended = _run(folder, configuration, timeout, screen)
+            ended = _run(definitions, workers, configuration, timeout, screen)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     _show(ended)
@@ -80,10 +86,14 @@ def _server(screen: Console) -> Iterator[Configuration]:
             server.stop()
 
 
-def _run(folder: Path, configuration: Configuration, timeout: float, screen: Console) -> list[Workflow]:
+def _run(
+    definitions: Definitions,
+    workers: list[WorkerInterface],
+    configuration: Configuration,
+    timeout: float,
+    screen: Console,
+) -> list[Workflow]:
     """Everything on the running server; the ended workflows."""
-    definitions = load_definitions(folder / "definitions")
-    workers = find_workers(str(folder / "main.py"))
     with MetadataClient(configuration) as metadata, WorkflowClient(configuration) as client:
         metadata.register(definitions)
         # Started before there is a worker: one sees them wait in the queue first.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from conductor_grpc.clients import Workflow
 
-_COLUMNS = ("Workflow", "Status", "Task", "State")
+_COLUMNS = ("Workflow", "Status", "Tasks")
 
 
 class DemoView:
@@ -34,7 +34,8 @@ class DemoView:
         """The runs as they stand now."""
         rows = [row for run in runs for row in _rows(run)]
         if self._screen.is_terminal:
-            self._live.update(table(_COLUMNS, rows), refresh=True)
+            shown = [(name, status, f"{task} {state}".strip()) for name, status, task, state in rows]
+            self._live.update(table(_COLUMNS, shown), refresh=True)
             return
         for row in rows:
             if row not in self._seen:

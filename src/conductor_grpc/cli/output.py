@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 _STYLES = {
     "COMPLETED": "green",
@@ -39,21 +40,46 @@ def coloured(word: str) -> Text:
     return Text(word, style=_STYLES.get(word, ""))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table whose cells keep their words whole: names and ids are there to be copied."""
-    result = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in result.columns:
-        column.overflow = "fold"
+_WORDY: Final = {"", "Input", "Output", "Tasks"}
+"""Columns that may be folded; names, ids and states stay whole, for they are there to be copied."""
+
+_REASON: Final = "Reason"
+"""The column of why something failed: too long for a cell."""
+
+_EMPTY: Final = {"", "{}"}
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for a terminal, without the reasons and without inputs and outputs that are all empty."""
+    kept = [
+        index
+        for index, name in enumerate(columns)
+        if name != _REASON and not (name in _WORDY and name and all(row[index] in _EMPTY for row in rows))
+    ]
+    result = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for index in kept:
+        if columns[index] in _WORDY:
+            result.add_column(columns[index], overflow="fold")
+        else:
+            widest = max((cell_len(row[index]) for row in rows), default=0)
+            result.add_column(columns[index], no_wrap=True, min_width=widest)
     for row in rows:
-        result.add_row(*map(coloured, row))
+        result.add_row(*(coloured(row[index]) for index in kept))
     return result
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """On a terminal a table with a heading; behind a pipe one line a row, tabs between the cells."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """On a terminal a table with a heading, and the cells of the column "Reason" below it at full width.
+
+    Behind a pipe one line a row, all cells, with tabs between them.
+    """
     screen = Console()
     if screen.is_terminal:
-        screen.print(table(columns, rows))
+        screen.print(table(columns, rows), crop=False)
+        if _REASON in columns:
+            for row in rows:
+                if reason := row[columns.index(_REASON)]:
+                    screen.print(f"\n{row[0]}: {reason}", markup=False, highlight=False, soft_wrap=True)
         return
     for row in rows:
         click.echo("\t".join(cell.translate(_ON_ONE_LINE) for cell in row))

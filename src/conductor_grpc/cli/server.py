@@ -100,15 +100,23 @@ def _run(server: RealServer, screen: Console) -> None:
 
 
 def _show(server: RealServer) -> None:
-    table = Table(title=f"Conductor {VERSION}", title_justify="left", show_header=False)
-    table.add_row("gRPC", server.target)
-    table.add_row("REST", server.base_url)
-    table.add_row("UI", server.ui_url)
-    table.add_row("Data", str(server.folder))
-    table.add_row("Log", str(server.log_path))
-    table.add_row("Process", str(server.pid))
+    rows = [
+        ("gRPC", server.target),
+        ("REST", server.base_url),
+        ("UI", server.ui_url),
+        ("Data", str(server.folder)),
+        ("Log", str(server.log_path)),
+        ("Process", str(server.pid)),
+    ]
     # A path wider than the terminal would be cut, in the middle of what one wants to copy.
     console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    table = Table(title=f"Conductor {VERSION}", title_justify="left", show_header=False)
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
     console.print("Ctrl-C stops it.")
 

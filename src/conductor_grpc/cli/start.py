@@ -16,6 +16,7 @@ from conductor_grpc.cli.output import print_json
 from conductor_grpc.cli.watch import task_states, watch
 from conductor_grpc.cli.workflow_document import workflow_document
 from conductor_grpc.clients import Workflow, WorkflowClient, WorkflowStatus
+from conductor_grpc.errors import NotFoundError
 
 if TYPE_CHECKING:
     from conductor_grpc.configuration import Configuration
@@ -82,7 +83,7 @@ def start_command(
     if not workflow:
         raise click.BadParameter("expected the name of a workflow", param_hint="WORKFLOW")
     with WorkflowClient(configuration) as client:
-        workflow_id = client.start(workflow, input_data, version=version, correlation_id=correlation_id)
+        workflow_id = _start(client, workflow, input_data, version, correlation_id)
         if not wait:
             click.echo(workflow_id)
             return
@@ -90,6 +91,21 @@ def start_command(
     print_json(workflow_document(ended))
     if ended.status is not WorkflowStatus.COMPLETED:
         sys.exit(1)
+
+
+def _start(
+    client: WorkflowClient, workflow: str, input_data: dict[str, object], version: int | None, correlation_id: str
+) -> str:
+    try:
+        return client.start(workflow, input_data, version=version, correlation_id=correlation_id)
+    except NotFoundError:
+        if version is None:
+            raise
+        # The server's words name the workflow alone, which may well be there in another version.
+        raise click.ClickException(
+            f"there is no workflow {workflow!r} in version {version} at {client.configuration.target}: leave out"
+            " --version for the latest, or apply that version first"
+        ) from None
 
 
 def _wait(client: WorkflowClient, workflow_id: str, timeout: float) -> Workflow:

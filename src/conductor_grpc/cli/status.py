@@ -56,8 +56,9 @@ def _show_tasks(workflow: Workflow) -> None:
             task.status.value,
             str(task.retry_count),
             compact_json(task.input_data),
-            task.reason_for_incompletion or compact_json(task.output_data),
+            compact_json(task.output_data),
+            task.reason_for_incompletion,
         )
         for task in workflow.tasks
     ]
-    print_table(("Task", "Type", "Status", "Retry", "Input", "Output or reason"), rows)
+    print_table(("Task", "Type", "Status", "Retry", "Input", "Output", "Reason"), rows)

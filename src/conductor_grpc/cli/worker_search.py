@@ -10,7 +10,9 @@ import pkgutil
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import click
 
 from conductor_grpc.errors import WorkerDefinitionError
 from conductor_grpc.worker import WorkerInterface, check_worker
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 logger = logging.getLogger(__name__)
+
+_OURS: Final = {__name__.partition(".")[0], "importlib", "_frozen_importlib", "_frozen_importlib_external"}
+"""Packages whose lines say nothing about what is wrong with a user's module."""
 
 
 def find_workers(where: str) -> list[WorkerInterface]:
@@ -65,8 +70,9 @@ def _import(name: str) -> ModuleType:
 def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
     if not path.is_file():
-        siblings = [each.name for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise WorkerDefinitionError(f"there is no file {path}{_suggest(path.name, siblings)}")
+        # Stems, since ".py" alone makes any two short names alike.
+        siblings = [each.stem for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise WorkerDefinitionError(f"there is no file {path}{_suggest(path.stem, siblings, path.suffix)}")
     _make_importable(path.parent)
     try:
         module = importlib.import_module(path.stem)
@@ -88,14 +94,20 @@ def _make_importable(folder: Path) -> None:
 def _broken(name: str, error: BaseException) -> WorkerDefinitionError:
     """A module that exists but raises: where and why, for the traceback is one line here."""
     logger.debug("importing %s failed", name, exc_info=error)
-    place = ""
+    text, place = str(error), _place(error)
     if isinstance(error, SyntaxError):
-        place = f" ({error.filename}, line {error.lineno})"
-    else:
-        ours = [each for each in traceback.extract_tb(error.__traceback__) if "importlib" not in each.filename]
-        if len(ours) > 1:  # the first is this module
-            place = f" ({ours[-1].filename}, line {ours[-1].lineno})"
-    return WorkerDefinitionError(f"importing {name} fails: {type(error).__name__}: {error}{place}")
+        text, place = error.msg, f" ({error.filename}, line {error.lineno})"  # its str() has the place, too
+    return WorkerDefinitionError(f"importing {name} fails: {type(error).__name__}: {text}{place}")
+
+
+def _place(error: BaseException) -> str:
+    """The last line of code that is not ours: ` (file, line 3)`; "" where there is none."""
+    places = [
+        f" ({frame.f_code.co_filename}, line {line})"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _OURS
+    ]
+    return places[-1] if places else ""
 
 
 def _all(module: ModuleType) -> list[Any]:
@@ -121,11 +133,13 @@ def _named(module: ModuleType, name: str) -> list[Any]:
 
 
 def _made_by(function: Callable[[], object], name: str) -> object:
+    # It may be a main that polls by itself, and then nothing else would say why no worker of ours runs.
+    click.echo(f"calling {name} for its workers", err=True)
     try:
         made = function()
     except Exception as error:
         logger.debug("%s() failed", name, exc_info=True)
-        raise WorkerDefinitionError(f"{name}() fails: {type(error).__name__}: {error}") from error
+        raise WorkerDefinitionError(f"{name}() fails: {type(error).__name__}: {error}{_place(error)}") from error
     if not isinstance(made, (WorkerInterface, list, tuple)):
         raise WorkerDefinitionError(f"{name}() returned {made!r}, expected a worker or a list of workers")
     return made
@@ -151,6 +165,6 @@ def _modules_here(name: str) -> list[str]:
     return [each.name for each in pkgutil.iter_modules([str(folder)], prefix)]
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+def _suggest(name: str, known: Iterable[str], suffix: str = "") -> str:
+    close = [each + suffix for each in difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)]
     return f" (did you mean {' or '.join(close)}?)" if close else ""

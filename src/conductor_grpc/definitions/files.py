@@ -1,9 +1,10 @@
-"""Definitions from files: what `register definitions/` reads."""
+"""Definitions from files: what `conductor-grpc apply FILES...` reads."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from conductor_grpc.definitions.convert import task_definition_to_proto, workflo
 from conductor_grpc.errors import DefinitionError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping
 
     from conductor_grpc.pb.model import taskdef_pb2, workflowdef_pb2
@@ -33,6 +33,8 @@ class Definitions:
 def load_definitions(*paths: str | os.PathLike[str]) -> Definitions:
     """Reads and checks the definitions in JSON files, and in all `*.json` files below folders.
 
+    Below a folder, those that hold what others have made are skipped: whose name begins with a dot, `node_modules`,
+    and virtual environments.
     A file holds one object or a list of them; an object with the key "tasks" is a workflow, any other a task.
     Two definitions of the same task, or of the same workflow and version, are an error, in whatever files they are.
     Blocks on the disk.
@@ -62,7 +64,7 @@ def load_definitions(*paths: str | os.PathLike[str]) -> Definitions:
 
 def _found_in(root: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
     """The definitions of one path, each with its place."""
-    files = sorted(file for file in root.rglob("*.json") if file.is_file()) if root.is_dir() else [root]
+    files = sorted(_below(root)) if root.is_dir() else [root]
     found = [each for file in files for each in _objects(file)]
     if not found:
         raise _error(
@@ -70,6 +72,17 @@ def _found_in(root: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
             "no definition found: expected a JSON object, a list of them, or a folder of such files",
         )
     yield from found
+
+
+def _below(root: Path) -> Iterator[Path]:
+    for folder, subfolders, names in os.walk(root):
+        here = Path(folder)
+        subfolders[:] = [name for name in subfolders if not _is_foreign(here / name)]  # os.walk does not enter the rest
+        yield from (file for file in map(here.joinpath, names) if file.suffix == ".json" and file.is_file())
+
+
+def _is_foreign(folder: Path) -> bool:
+    return folder.name.startswith(".") or folder.name == "node_modules" or (folder / "pyvenv.cfg").exists()
 
 
 def _objects(file: Path) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -30,7 +30,9 @@ CLASSIFIER = "boot"
 SHA256 = "f3699a34bb72c35c10469a063392e5de4900bc4568c8a4357a711186d6269d3f"
 JAR_VARIABLE = "CONDUCTOR_GRPC_SERVER_JAR"
 
-INSTALL_HINT = "the server launcher needs the extra 'server': pip install 'conductor-grpc-client[server]'"
+INSTALL_HINT = (
+    "the server launcher needs the extra 'server': in the checkout of conductor-grpc-client, pip install '.[server]'"
+)
 _COPY_HINT = f"copy the jar to this machine and set {JAR_VARIABLE} to its path"
 _READ_SIZE = 1 << 20
 _DOWNLOAD_TIMEOUT = 60  # seconds without one byte

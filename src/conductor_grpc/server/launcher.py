@@ -97,6 +97,7 @@ class RealServer:
         self._pid: int | None = None
         self._log_file = Path(_LOG_NAME)  # of the last start; a stop by another thread may have removed it
         self._log_start = 0
+        self._log_to_read = False
         self._stopping = threading.Lock()
 
     # -- where it is --
@@ -168,11 +169,12 @@ class RealServer:
         in the temporary folder, for reading.
         """
         with self._stopping:
-            ended_by_itself = self._supervisor is not None and not self.running
+            if self._supervisor is not None:
+                self._log_to_read = not self.running
             try:
                 self._end(kill=False)
             finally:
-                self._clear_folder(keep_log=ended_by_itself)
+                self._clear_folder(keep_log=self._log_to_read)
 
     def kill(self) -> None:
         """Kills Java as ``kill -9`` does and waits for its end; the folder stays, for another start."""

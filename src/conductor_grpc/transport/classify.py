@@ -13,6 +13,7 @@ import grpc
 
 from conductor_grpc import errors
 from conductor_grpc.errors import ErrorKind, ServerError
+from conductor_grpc.transport.addresses import local_host_of_target
 from conductor_grpc.transport.trailer import ServerTrace, decode_trailer
 
 __all__ = ["ErrorKind", "classify", "from_rpc_error"]
@@ -192,7 +193,7 @@ _ADVICE = {
     ErrorKind.INVALID: "Correct the request; sending the same again gives the same answer.",
     ErrorKind.UNMAPPABLE_PAYLOAD: (
         "The data holds a JSON integer, which this server cannot send over gRPC: read it over REST "
-        "(set base_url), or start the workflow with numbers sent as floats."
+        "(set base_url, --base-url), or start the workflow with numbers sent as floats."
     ),
     ErrorKind.TOO_LARGE: (
         "Requests to the server may have 4 MiB (4194304 bytes): send less, or store the data elsewhere and "
@@ -235,7 +236,8 @@ def _unavailable_advice(code: grpc.StatusCode, details: str, target: str) -> str
         )
     if any(sign in lowered for sign in _UNRESOLVED):
         return "The host name cannot be resolved: check target."
+    start_one = " `conductor-grpc server` starts one on this machine." if local_host_of_target(target) else ""
     return (
         f"Check that the server runs with conductor.grpc-server.enabled=true and that {where} is its gRPC "
-        "port (8090 by default)."
+        f"port (8090 by default).{start_one}"
     )

@@ -113,6 +113,11 @@ def worker_task(
         raise WorkerDefinitionError(
             'worker_task needs the name of the task definition: write @worker_task("name"), not @worker_task'
         )
+    if not isinstance(task_definition_name, str) or not task_definition_name.strip():
+        raise WorkerDefinitionError(
+            f"worker_task got {task_definition_name!r}, expected the name of the task definition, a non-empty string:"
+            ' @worker_task("name")'
+        )
 
     def decorate(function: Callable[P, R]) -> FunctionWorker[P, R]:
         _check_function(function)

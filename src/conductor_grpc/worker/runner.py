@@ -154,20 +154,22 @@ def _status(result: TaskResult) -> TaskResultStatus:
 
 
 def _failure(task: Task, worker_id: str, error: BaseException, logs: list[TaskLog]) -> TaskResult:
+    terminal = isinstance(error, _TERMINAL_ERRORS)
+    reason = bounded(reason_of(error), MAX_REASON_BYTES)
+    trace = bounded(traceback_of(error), MAX_LOG_BYTES)
+    # The traceback as the task's log has it: our own frames (exc_info) say nothing. Terminal errors name their cause.
     logger.warning(
         "Task %s (%s) of workflow %s failed: %s",
         task.task_id,
         task.task_def_name,
         task.workflow_instance_id,
-        reason_of(error),
-        exc_info=error,
+        reason if terminal else f"{reason}\n{trace}",
     )
-    terminal = isinstance(error, _TERMINAL_ERRORS)
     return TaskResult(
         workflow_instance_id=task.workflow_instance_id,
         task_id=task.task_id,
         status=TaskResultStatus.FAILED_WITH_TERMINAL_ERROR if terminal else TaskResultStatus.FAILED,
-        reason_for_incompletion=bounded(reason_of(error), MAX_REASON_BYTES),
+        reason_for_incompletion=reason,
         worker_id=worker_id,
-        logs=[*logs, TaskLog(bounded(traceback_of(error), MAX_LOG_BYTES))],
+        logs=[*logs, TaskLog(trace)],
     )
