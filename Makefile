@@ -8,6 +8,7 @@ BIN    := $(abspath $(VENV))/bin
 
 # The compiled module and the stubs are made anew when one of these changes; Python files need no build.
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find proto cpp -type f -not -path 'cpp/tests/*')
+PIP          := $(VENV)/.pip
 INSTALLED    := $(VENV)/.installed
 TOOLS        := $(VENV)/.tools
 
@@ -43,15 +44,19 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "make: $(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
-$(INSTALLED): $(BUILD_INPUTS) | $(BIN)/python
+# A step of its own, for a .venv that somebody else made: `--group` needs this pip.
+$(PIP): | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(INSTALLED): $(BUILD_INPUTS) | $(PIP)
 	@command -v "$${CXX:-c++}" >/dev/null || { \
 	  echo "make: no C++ compiler ($${CXX:-c++}). On Debian and Ubuntu: apt-get install g++"; exit 1; }
 	$(BIN)/python -m pip install --quiet --editable '.[server]'
 	@touch $@
 
-$(TOOLS): pyproject.toml | $(BIN)/python
+$(TOOLS): pyproject.toml | $(PIP)
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from conductor_grpc import TaskPoller
 from workers.cpp_task_example import SimpleCppWorker
 from workers.python_task_example import SimplePythonWorker
@@ -13,6 +15,7 @@ workers = [SimpleCppWorker("cpp_task_example"), SimplePythonWorker("python_task_
 
 
 def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     report = TaskPoller(workers).run()
     print(report)
 

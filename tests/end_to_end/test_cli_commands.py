@@ -117,7 +117,7 @@ def test_start_wait_status(real_server: ServerAddress, folder: Path) -> None:
 
     shown = conductor_grpc(real_server, "status", document["workflowId"], "--tasks")
     assert "status\tCOMPLETED\n" in shown.stdout
-    assert 'only\tcli_task\tCOMPLETED\t0\t{"fail": false}\t{"answer": 42}\n' in shown.stdout
+    assert 'only\tcli_task\tCOMPLETED\t0\t{"fail": false}\t{"answer": 42}\t\n' in shown.stdout
 
 
 def test_a_failed_run_is_exit_code_1_with_the_reason(real_server: ServerAddress, folder: Path) -> None:
@@ -140,6 +140,13 @@ def test_a_run_that_nobody_works_on_times_out(real_server: ServerAddress, folder
     assert workflow_id in line
     with WorkflowClient(Configuration(real_server.base_url, target=real_server.target)) as client:
         client.terminate(workflow_id)  # its task would be somebody's in the tests to come
+
+
+def test_a_version_that_is_not_there_is_named(real_server: ServerAddress, folder: Path) -> None:
+    apply(real_server, folder)
+    done = conductor_grpc(real_server, "start", "cli_workflow", "--version", "7")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no workflow 'cli_workflow' in version 7" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("start", "cli_no_such_workflow"), ("status", "cli-no-such-id")])
@@ -177,7 +184,7 @@ def slow():
             assert workers.poll() is None
         (folder / "finish").write_text("1")
         printed, _ = workers.communicate(timeout=60)
-    assert (workers.returncode, printed) == (0, "stopped: 1 done, 0 handed back, 0 cancelled, 0 unsent\n")
+    assert (workers.returncode, printed) == (0, "while stopping: 1 done, 0 handed back, 0 cancelled, 0 unsent\n")
     shown = conductor_grpc(real_server, "status", started.stdout.strip(), "--json")
     document = json.loads(shown.stdout)
     assert (document["status"], document["output"]) == ("COMPLETED", {"answer": "1"})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command import conductor_grpc, end, running
+from command import conductor_grpc, end, environment, running
 from guide import ROOT, commands, files
 from rest_user import RestUser
 
@@ -95,8 +98,41 @@ def test_the_guide_with_its_own_main(real_server: ServerAddress, guide: Path) ->
         code, printed, complaints = end(process)
     assert ended["status"] == "COMPLETED"
     assert ended["output"] == {"workerOutput": {"key": "value"}}
-    assert (code, complaints) == (0, "")
+    assert code == 0
+    assert re.search(r"INFO .*polling \S+ for 'python_task_example'", complaints)
+    assert not re.search(r"WARNING|ERROR|Traceback", complaints)
+    assert printed.startswith("while stopping: ")
     assert printed.strip().endswith("0 unsent")
+
+
+def test_the_guide_to_the_clients(real_server: ServerAddress, guide: Path) -> None:
+    (line,) = commands("python greet_once.py")
+    done = subprocess.run(
+        [sys.executable, *shlex.split(line)[1:]],
+        check=False,
+        capture_output=True,
+        cwd=guide,
+        env=environment(real_server),
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "COMPLETED {'message': 'Hello Ada'}\n", "")
+
+
+@pytest.fixture
+def compiled(guide: Path) -> Path:
+    """The guide's C++ file, compiled by the guide's own command line."""
+    (line,) = commands("c++")
+    line = line.replace("$(python ", f"$({shlex.quote(sys.executable)} ")
+    subprocess.run(["bash", "-c", line], check=True, cwd=guide, timeout=300)
+    return guide
+
+
+def test_the_guide_to_a_module_of_ones_own(compiled: Path) -> None:
+    script = "import my_library; print(my_library.get_sum(40, 2)); my_library.get_sum(2**31 - 1, 1)"
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, cwd=compiled, text=True)
+    assert done.stdout == "42\n"
+    assert done.stderr.splitlines()[-1].startswith("OverflowError: ")
 
 
 def test_the_guide_by_commands_alone(real_server: ServerAddress, guide: Path) -> None:
@@ -113,7 +149,7 @@ def test_the_guide_by_commands_alone(real_server: ServerAddress, guide: Path) ->
         assert document["output"] == {"sum": 42}
         code, printed, _ = end(workers)
     assert code == 0
-    assert printed.startswith("stopped: ")
+    assert printed.startswith("while stopping: ")
 
 
 def test_the_guide_shows_the_example_files() -> None:

@@ -56,14 +56,18 @@ def test_help_names_the_commands_in_the_order_of_use() -> None:
     assert places == sorted(places)
 
 
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [(("not_here",), "not_here, which is"), (("not_here", "nor_here"), "not_here and nor_here, which are")],
+)
 def test_without_the_extra_one_line_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], absent: tuple[str, ...], said: str
 ) -> None:
-    monkeypatch.setattr(cli, "_LIBRARIES", ("click", "surely_not_there"))
+    monkeypatch.setattr(cli, "_LIBRARIES", ("click", *absent))
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert str(stopped.value) == (
-        "conductor-grpc needs surely_not_there, which is not installed: pip install 'conductor-grpc-client[cli]'"
+        f"conductor-grpc needs {said} not installed: in the checkout of conductor-grpc-client, pip install '.[cli]'"
     )
     assert capsys.readouterr().out == ""
 
@@ -75,6 +79,7 @@ def test_no_server(arguments: tuple[str, ...]) -> None:
     line = only_line(run(*arguments, *NOBODY))
     assert line.startswith("Error: ")
     assert "localhost:1" in line
+    assert "`conductor-grpc server` starts one on this machine" in line
 
 
 def test_a_bad_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +115,11 @@ def test_an_input_that_the_wire_cannot_carry_is_named() -> None:
     line = only_line(run("start", "w", "--input", json.dumps({"order": {"id": 2**53 + 1}}), *NOBODY))
     assert "order.id" in line
     assert str(2**53 + 1) in line
+
+
+def test_an_input_that_the_wire_cannot_carry_goes_as_text_if_asked_to() -> None:
+    order = json.dumps({"order": {"id": 2**53 + 1}})
+    assert "localhost:1" in only_line(run("start", "w", "--input", order, "--big-integers", "string", *NOBODY))
 
 
 @pytest.mark.parametrize(
@@ -162,6 +172,23 @@ def test_run_with_a_module_that_is_not_there() -> None:
 
 def test_examples_are_found_beside_the_sources() -> None:
     assert (examples.examples_folder() / "definitions").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("definition", "said"), [("", "no definition found"), ('{"name": "t"}', "there is no file"), ("{", "not JSON")]
+)
+def test_bad_examples_are_told_before_the_server_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, definition: str, said: str
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the server was started")
+
+    monkeypatch.setattr("conductor_grpc.cli.demo.RealServer", never)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    (tmp_path / "definitions").mkdir()
+    if definition:
+        (tmp_path / "definitions" / "t.json").write_text(definition)
+    assert said in only_line(run("demo", "--examples", str(tmp_path)))
 
 
 def test_examples_that_are_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

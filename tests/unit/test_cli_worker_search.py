@@ -118,9 +118,12 @@ def test_a_file_imports_its_neighbours(folder: Path) -> None:
         ),
         ("bare", r"bare has no workers: decorate a function with @worker_task"),
         ("raises", r"importing raises fails: ZeroDivisionError: .*raises\.py, line 2\)"),
-        ("bad_syntax.py", r"importing bad_syntax\.py fails: SyntaxError: .*bad_syntax\.py, line 1\)"),
+        ("bad_syntax.py", r"importing bad_syntax\.py fails: SyntaxError: [^()]* \(\S*bad_syntax\.py, line 1\)$"),
         ("misses", r"importing misses fails: ModuleNotFoundError: No module named 'surely_not_there' .*line 1\)"),
         ("leaves", r"importing leaves fails: SystemExit: 3"),
+        ("declares", r"importing declares fails: WorkerDefinitionError: .* \(\S*declares\.py, line 4\)$"),
+        ("good_workers:breaks", r"good_workers:breaks\(\) fails: ZeroDivisionError: .*good_workers\.py, line 12\)$"),
+        ("far.py", r"there is no file .*far\.py$"),
         ("json.py", r"json\.py cannot be imported: Python has another module named 'json'"),
         ("", r"'' is no name of a module"),
         ("..up", r"'\.\.up' is no name of a module"),
@@ -129,6 +132,7 @@ def test_a_file_imports_its_neighbours(folder: Path) -> None:
 def test_what_is_said(folder: Path, where: str, said: str) -> None:
     (folder / "good_workers.py").write_text(
         IMPORTS + "idle = Idle('idle')\nnumber = 7\nempty = []\ndef make_nothing(): pass\ndef needs(value): pass\n"
+        "def breaks(): 1 / 0\n"
     )
     (folder / "package").mkdir()
     (folder / "package" / "wrongs.py").touch()
@@ -138,6 +142,17 @@ def test_what_is_said(folder: Path, where: str, said: str) -> None:
     (folder / "bad_syntax.py").write_text("def :\n")
     (folder / "misses.py").write_text("import surely_not_there\n")
     (folder / "leaves.py").write_text("raise SystemExit(3)\n")
+    (folder / "declares.py").write_text(
+        "from conductor_grpc import worker_task\n\ndef nameless():\n    return worker_task('')\n\nnameless()\n"
+    )
     (folder / "json.py").touch()
     with pytest.raises(WorkerDefinitionError, match=said):
         find_workers(where)
+
+
+def test_a_function_is_announced_before_it_is_called(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "loud.py").write_text(
+        IMPORTS + "import sys\ndef main():\n    print('in main', file=sys.stderr)\n    return Idle('a')\n"
+    )
+    assert types_of("loud:main") == ["a"]
+    assert capsys.readouterr().err.splitlines() == ["calling loud:main for its workers", "in main"]

@@ -40,6 +40,16 @@ def test_a_folder_and_the_folders_in_it(tmp_path: Path) -> None:
     assert [workflow.name for workflow in loaded.workflows] == ["w"]
 
 
+def test_folders_that_others_fill_are_skipped(tmp_path: Path) -> None:
+    for name in (".venv/lib/a.json", ".git/b.json", "own/node_modules/c/package.json", "env/share/d.json"):
+        write(tmp_path, name, "nothing for a definition")
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+    write(tmp_path, "own/t.json", TASK)
+    write(tmp_path, ".hidden/deep/u.json", {"name": "u"})
+    assert [task.name for task in load_definitions(tmp_path).tasks] == ["t"]
+    assert [task.name for task in load_definitions(tmp_path / ".hidden").tasks] == ["u"]  # asked for by name
+
+
 def test_versions_of_a_workflow(tmp_path: Path) -> None:
     file = write(tmp_path, "w.json", [WORKFLOW, {**WORKFLOW, "version": 2}])
     assert [workflow.version for workflow in load_definitions(file).workflows] == [1, 2]

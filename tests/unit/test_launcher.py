@@ -83,7 +83,10 @@ def repository(maven_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[R
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None: ...  # clients that hang up: prints their traceback otherwise
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -239,7 +242,7 @@ def test_a_missing_extra_names_what_to_install(module: str, maven_cache: Path, m
     monkeypatch.setenv("XDG_CACHE_HOME", str(maven_cache))  # where no unpacked server is
     monkeypatch.setitem(sys.modules, module, None)
     grpc_port, rest_port = free_ports(2)
-    with pytest.raises(LauncherError, match=r"pip install 'conductor-grpc-client\[server\]'") as error:
+    with pytest.raises(LauncherError, match=r"in the checkout .*, pip install '\.\[server\]'") as error:
         RealServer(None, grpc_port, rest_port).start()
     one_line(error)
 

@@ -141,7 +141,7 @@ def test_the_name_is_needed() -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", None, 5])
 def test_a_name_must_be_a_name(name: Any) -> None:
-    with pytest.raises(WorkerDefinitionError, match="expected a non-empty string"):
+    with pytest.raises(WorkerDefinitionError, match="expected the name of the task definition, a non-empty string"):
         worker_task(name)(lambda: None)
 
 

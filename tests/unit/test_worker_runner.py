@@ -163,8 +163,20 @@ def test_an_exception_that_cannot_be_printed_is_still_reported() -> None:
 def test_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="conductor_grpc.worker"):
         raising(ValueError("text"))
-    assert "Task t1 (t) of workflow w1 failed: ValueError: text" in caplog.text
-    assert "Traceback" in caplog.text
+    message = caplog.messages[-1]
+    assert message.startswith("Task t1 (t) of workflow w1 failed: ValueError: text\nTraceback")
+    assert "raise error" in message
+    assert "run_to_wire" not in message
+    assert caplog.records[-1].exc_info is None
+
+
+@pytest.mark.parametrize("error", [NonRetryableError("no card"), InputError("a.b", "too small")])
+def test_a_failure_that_says_it_all_is_logged_in_one_line(
+    error: ConductorError, caplog: pytest.LogCaptureFixture
+) -> None:
+    raising(error)
+    assert caplog.messages == [f"Task t1 (t) of workflow w1 failed: {type(error).__name__}: {error}"]
+    assert caplog.records[0].exc_info is None
 
 
 @pytest.mark.parametrize("value", [None, {"a": 1}, "COMPLETED", TaskResult])

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 def connection_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """Adds `--target`, `--base-url`, `--big-integers` and `--debug`; the command is called with a `configuration` made of them."""
+    """Adds the options below; the command is called with a `configuration` made of them."""
 
     @click.option(
         "--target",

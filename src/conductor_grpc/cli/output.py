@@ -43,6 +43,9 @@ def coloured(word: str) -> Text:
 _WORDY: Final = {"", "Input", "Output", "Tasks"}
 """Columns that may be folded; names, ids and states stay whole, for they are there to be copied."""
 
+_LEAST: Final = 12
+"""Characters below which folding a cell makes it unreadable."""
+
 _REASON: Final = "Reason"
 """The column of why something failed: too long for a cell."""
 
@@ -50,39 +53,51 @@ _EMPTY: Final = {"", "{}"}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table for a terminal, without the reasons and without inputs and outputs that are all empty."""
-    kept = [
-        index
-        for index, name in enumerate(columns)
-        if name != _REASON and not (name in _WORDY and name and all(row[index] in _EMPTY for row in rows))
-    ]
+    """A table for a terminal, one column for each name."""
     result = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for index in kept:
-        if columns[index] in _WORDY:
-            result.add_column(columns[index], overflow="fold")
+    for index, name in enumerate(columns):
+        widest = max(cell_len(text) for text in (name, *(row[index] for row in rows)))
+        if name in _WORDY:
+            result.add_column(name, overflow="fold", min_width=min(_LEAST, widest))
         else:
-            widest = max((cell_len(row[index]) for row in rows), default=0)
-            result.add_column(columns[index], no_wrap=True, min_width=widest)
+            result.add_column(name, no_wrap=True, min_width=widest)
     for row in rows:
-        result.add_row(*(coloured(row[index]) for index in kept))
+        result.add_row(*map(coloured, row))
     return result
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """On a terminal a table with a heading, and the cells of the column "Reason" below it at full width.
+    """On a terminal a table with a heading; behind a pipe one line a row, all cells, with tabs between them.
 
-    Behind a pipe one line a row, all cells, with tabs between them.
+    The table has no column of inputs or outputs that are all empty. Below it, at full width, come the cells of the
+    column "Reason", and inputs and outputs, too, where the terminal is too narrow for them.
     """
     screen = Console()
     if screen.is_terminal:
-        screen.print(table(columns, rows), crop=False)
-        if _REASON in columns:
-            for row in rows:
-                if reason := row[columns.index(_REASON)]:
-                    screen.print(f"\n{row[0]}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        _print_for_people(screen, columns, rows)
         return
     for row in rows:
         click.echo("\t".join(cell.translate(_ON_ONE_LINE) for cell in row))
+
+
+def _print_for_people(screen: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    indexes = range(len(columns))
+    told = [index for index in indexes if not columns[index] or any(row[index] not in _EMPTY for row in rows)]
+    names = [index for index in indexes if columns[index] not in _WORDY and columns[index] != _REASON]
+    inside = [index for index in indexes if index in names or (index in told and columns[index] != _REASON)]
+    unlimited = screen.options.update_width(10 * screen.width)  # a measurement never exceeds what there is
+    if screen.measure(_part(columns, rows, inside), options=unlimited).minimum > screen.width:
+        inside = names
+    screen.print(_part(columns, rows, inside), crop=False)
+    for row in rows:
+        for index in told:
+            if index not in inside and row[index] not in _EMPTY:
+                line = f"{row[0]}: {columns[index].lower()}: {row[index]}"
+                screen.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _part(columns: Sequence[str], rows: Sequence[Sequence[str]], indexes: Sequence[int]) -> Table:
+    return table([columns[index] for index in indexes], [[row[index] for index in indexes] for row in rows])
 
 
 def print_json(document: object) -> None:

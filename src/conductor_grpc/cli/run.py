@@ -50,7 +50,7 @@ def run_command(
     run: instances of WorkerInterface, functions under @worker_task, lists of them. NAME is one of them, or a list,
     or a function that returns the one or the other.
 
-    A second signal ends the drain at once. The exit code is 1 if a result could not be sent.
+    A second signal hands running tasks back at once. The exit code is 1 if a result could not be sent.
     """
     workers = find_workers(module)
     _set_concurrency(workers, concurrencies)
@@ -60,7 +60,7 @@ def run_command(
         _log_on_stderr()
     click.echo(f"polling {configuration.target} for {_names(workers)}; Ctrl-C or SIGTERM stops", err=True)
     report = TaskPoller(workers, configuration).run()
-    click.echo(f"stopped: {report}")
+    click.echo(report)
     if report.unsent:
         sys.exit(1)
 

@@ -197,7 +197,7 @@ class RestClient:
     def _unexpected(self, path: str, expected: str, body: bytes) -> PayloadDecodeError:
         return PayloadDecodeError(
             f"GET {path} at {self.base_url}: expected {expected}, got {_excerpt(body)!r}. "
-            "Check that base_url leads to the server's API, mostly http://HOST:8080/api."
+            "Check that base_url (--base-url) leads to the server's API, mostly http://HOST:8080/api."
         )
 
     def _unreachable(self, path: str, error: Exception) -> ServerError:
@@ -207,7 +207,7 @@ class RestClient:
         elif late:
             advice = "No answer in time: check the load of the server and the network between."
         else:
-            advice = "Check that the server runs and that base_url is its REST address."
+            advice = "Check that the server runs and that base_url (--base-url) is its REST address."
         return server_error(
             ErrorKind.UNAVAILABLE,
             str(error) or type(error).__name__,
@@ -224,7 +224,8 @@ class RestClient:
         advice = None
         if 300 <= response.status < 400:
             kind = ErrorKind.INVALID
-            advice = f"The server redirects to {response.getheader('Location')!r}: set base_url to where that is."
+            place = response.getheader("Location")
+            advice = f"The server redirects to {place!r}: set base_url (--base-url) to where that is."
         elif kind is None and response.status < 500:
             kind = ErrorKind.INVALID
         elif kind is None:
@@ -233,7 +234,7 @@ class RestClient:
         if kind is ErrorKind.UNAVAILABLE:
             advice = "Try again after a moment; if it stays, check the server and any proxy before it."
         elif kind is ErrorKind.NOT_FOUND and _NO_ROUTE.search(words):
-            advice = "Check that base_url leads to the server's API, mostly http://HOST:8080/api."
+            advice = "Check that base_url (--base-url) leads to the server's API, mostly http://HOST:8080/api."
         elif response.status == 400 and "%2F" in path:
             advice = "The server's REST API does not accept names that contain a slash."
         return server_error(
