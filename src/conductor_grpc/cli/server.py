@@ -110,15 +110,15 @@ def _show(server: RealServer) -> None:
     ]
     # A path wider than the terminal would be cut, in the middle of what one wants to copy.
     console = Console(soft_wrap=True)
-    if not console.is_terminal:
+    if console.is_terminal:
+        table = Table(title=f"Conductor {VERSION}", title_justify="left", show_header=False)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    else:
         for row in rows:
             click.echo("\t".join(row))
-        return
-    table = Table(title=f"Conductor {VERSION}", title_justify="left", show_header=False)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    console.print("Ctrl-C stops it.")
+    click.echo("Ctrl-C stops it.")
 
 
 class _Bars:
