@@ -289,6 +289,13 @@ def test_two_workers_of_one_type_poll_under_different_ids() -> None:
         wait_for(lambda: len({poll.worker_id for poll in list(server.polls)}) == 2)
 
 
+def test_two_pollers_given_one_worker_id_poll_under_different_ids() -> None:
+    """As the processes of one deployment, whose tasks must not look stranded to each other."""
+    with ScriptedServer() as server, poller_for(server, worker_id="orders"), poller_for(server, worker_id="orders"):
+        wait_for(lambda: len({poll.worker_id for poll in list(server.polls)}) == 2)
+        assert all(poll.worker_id.startswith("orders/") for poll in list(server.polls))
+
+
 @pytest.mark.parametrize("workers", [[], work, [work, "not a worker"]])
 def test_bad_workers_are_refused_at_construction(workers: Any) -> None:
     with pytest.raises(WorkerDefinitionError):
