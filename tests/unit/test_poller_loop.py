@@ -170,6 +170,42 @@ def test_a_full_outbox_stops_the_polling() -> None:
         server.wait_for_updates(100)
 
 
+def test_an_outbox_that_fills_up_while_a_slot_is_waited_for_stops_the_polling() -> None:
+    running, release, gate = threading.Event(), threading.Event(), threading.Event()
+
+    @worker_task("work")
+    def long() -> None:
+        running.set()
+        release.wait(30)
+
+    @worker_task("other", concurrency=2)
+    def other() -> None:
+        pass
+
+    queues = {"work": [a_task("first")], "other": []}
+
+    def poll(request: task_service_pb2.BatchPollRequest, context: grpc.ServicerContext) -> Iterator[task_pb2.Task]:
+        queue = queues[request.task_type]
+        yield from (queue.pop(0) for _ in range(min(request.count, len(queue))))
+
+    with ScriptedServer() as server, poller_for(server, long, other, outbox_limit=2) as poller:
+        server.update = lambda _result, _context: (gate.wait(30), None)[1]
+        server.poll = poll
+        try:
+            assert running.wait(20)
+            wait_for(lambda: bool(poller._lanes[0].slots._permits._waiters))  # type: ignore[attr-defined]
+            queues["other"] += [a_task("1", "other"), a_task("2", "other")]
+            wait_for(lambda: poller.health().unsent == 2)
+            queues["work"].append(a_task("next"))
+            release.set()
+            wait_for(lambda: len(poller._outbox._fewer._waiters) == 2)  # type: ignore[attr-defined]
+            assert len(queues["work"]) == 1
+        finally:
+            gate.set()
+            release.set()
+        server.wait_for_updates(4)
+
+
 def test_stop_twice_and_from_many_threads_gives_one_report() -> None:
     with ScriptedServer() as server:
         poller = poller_for(server)

@@ -65,3 +65,22 @@ def test_a_result_is_not_dropped_because_of_one_odd_answer(monkeypatch: pytest.M
         outbox.stop()
         assert outbox.join(10)
         assert (outbox.refused, len(server.updates)) == (0, 1)
+
+
+def test_an_odd_answer_that_stays_the_same_is_believed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "RETRY_FIRST", 0.01)
+    monkeypatch.setattr(outbox_module, "RETRY_LIMIT", 0.02)
+
+    def update(_result: Any, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "Received http2 header with status: 404")
+
+    with ScriptedServer() as server:
+        server.update = update
+        outbox = Outbox(Configuration(target=server.target), lambda _: None, lambda _: None, lambda *_: None)
+        outbox.start()
+        result = TaskResult(workflow_instance_id="w", task_id="a", status=TaskResultStatus.COMPLETED)
+        outbox.put(result_update(Task(task_id="a", workflow_instance_id="w"), result, result.to_wire()))
+        assert outbox.flush(10)
+        outbox.stop()
+        assert outbox.join(10)
+    assert (outbox.refused, server.attempts) == (1, outbox_module.DOUBTFUL_ATTEMPTS)

@@ -126,7 +126,7 @@ poller = TaskPoller([work], Configuration("", target="127.0.0.1:9", poll_wait_ms
 faulthandler.dump_traceback_later(15, exit=True)
 # SIGTERM lands while the main thread is inside the lock of Event.wait, as at the moment run() begins to wait.
 def inside(frame, event, argument):
-    if frame.f_code.co_qualname == "Event.wait" and event == "line" and frame.f_locals["self"]._cond._is_owned():
+    if frame.f_code is threading.Event.wait.__code__ and event == "line" and frame.f_locals["self"]._cond._is_owned():
         sys.settrace(None)
         frame.f_trace = None
         os.kill(os.getpid(), signal.SIGTERM)
@@ -341,7 +341,7 @@ def test_a_paused_poller_stops_at_once() -> None:
         poller.start()
         server.wait_for_polls(1)
         poller.pause("work")
-        wait_for(lambda: poller._lanes[0].slots.free == 4)
+        wait_for(lambda: bool(poller._lanes[0].intake._state._waiters))  # type: ignore[attr-defined]
         stopper = threading.Thread(target=poller.stop)
         stopper.start()
         stopper.join(20)
@@ -377,3 +377,22 @@ def test_a_stop_from_elsewhere_is_not_cut_short_by_the_first_signal() -> None:
         report = poller.run()
         helper.join()
     assert report == DrainReport(done=1)
+
+
+def test_two_signals_before_the_drain_begins_end_it_too() -> None:
+    stuck, running, release = stuck_with(lambda _task: None)
+    with ScriptedServer() as server:
+        server.add(a_task("a"))
+        poller = TaskPoller([stuck], Configuration("", target=server.target, poll_wait_ms=50, drain_timeout=60))
+        start = poller.start
+
+        def start_and_signal() -> None:
+            start()
+            assert running.wait(30)
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        poller.start = start_and_signal  # type: ignore[method-assign]
+        report = poller.run()
+        release.set()
+    assert report == DrainReport(cancelled=1)
