@@ -184,7 +184,7 @@ def test_an_outbox_that_fills_up_while_a_slot_is_waited_for_stops_the_polling() 
 
     queues = {"work": [a_task("first")], "other": []}
 
-    def poll(request: task_service_pb2.BatchPollRequest, context: grpc.ServicerContext) -> Iterator[task_pb2.Task]:
+    def poll(request: task_service_pb2.BatchPollRequest, _context: grpc.ServicerContext) -> Iterator[task_pb2.Task]:
         queue = queues[request.task_type]
         yield from (queue.pop(0) for _ in range(min(request.count, len(queue))))
 

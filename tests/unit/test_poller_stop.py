@@ -335,7 +335,7 @@ def test_what_a_last_poll_lost_is_looked_for_before_the_end(monkeypatch: pytest.
         assert poller.stop() == DrainReport(handed_back=1)
 
 
-def test_a_paused_poller_stops_at_once() -> None:
+def test_a_paused_poller_stops_at_once(caplog: pytest.LogCaptureFixture) -> None:
     with ScriptedServer() as server:
         poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50, drain_timeout=60))
         poller.start()
@@ -346,6 +346,7 @@ def test_a_paused_poller_stops_at_once() -> None:
         stopper.start()
         stopper.join(20)
         assert not stopper.is_alive()
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING], "a poll was given up"
 
 
 def test_run_raises_what_a_part_died_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,6 +378,8 @@ def test_a_stop_from_elsewhere_is_not_cut_short_by_the_first_signal() -> None:
         report = poller.run()
         helper.join()
     assert report == DrainReport(done=1)
+    assert poller._deadline is not None
+    assert poller._deadline.remaining() > 5, "it was cut"
 
 
 def test_two_signals_before_the_drain_begins_end_it_too() -> None:
