@@ -13,7 +13,14 @@ from scripted_server import ScriptedServer, a_task
 from waiting import wait_for
 
 from conductor_grpc import Configuration, Task, TaskResult, TaskResultStatus, TaskStatus
-from conductor_grpc.errors import PayloadDecodeError, UnavailableError, UnmappablePayloadError
+from conductor_grpc.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    PayloadDecodeError,
+    ServerError,
+    UnavailableError,
+    UnmappablePayloadError,
+)
 from conductor_grpc.pb.model import taskresult_pb2
 from conductor_grpc.poller import outbox as outbox_module
 from conductor_grpc.poller.outbox import Outbox, Purpose, Update, hand_back, result_update
@@ -270,3 +277,26 @@ def test_no_more_updates_are_on_their_way_than_the_server_can_work_on(monkeypatc
         for _ in range(11):
             gate.release()
         assert outbox.flush(20)
+
+
+@pytest.mark.parametrize("leaf", [NotFoundError, InvalidRequestError])
+def test_a_look_that_is_refused_does_not_lose_the_update(leaf: type[ServerError]) -> None:
+    def find(_task_id: str) -> Task:
+        raise leaf("no static resource: base_url is wrong", code=grpc.StatusCode.NOT_FOUND, method="GET", details="x")
+
+    with ScriptedServer() as server, running(server.target, find) as (outbox, _):
+        server.update = failing(1, grpc.StatusCode.UNAVAILABLE, "in doubt")
+        outbox.put(given_back())
+        assert outbox.flush(10)
+        assert (outbox.refused, len(server.updates)) == (0, 1)
+
+
+@pytest.mark.parametrize(("times", "refused"), [(1, 0), (10**6, 1)], ids=["passing", "staying"])
+def test_an_odd_answer_is_believed_only_if_it_stays_the_same(times: int, refused: int) -> None:
+    """As of a proxy that has no route for a moment, or never has one."""
+    with ScriptedServer() as server, running(server.target) as (outbox, _):
+        server.update = failing(times, grpc.StatusCode.UNIMPLEMENTED, "Received http2 header with status: 404")
+        outbox.put(completed("a"))
+        assert outbox.flush(10)
+        assert (outbox.refused, len(server.updates)) == (refused, 1 - refused)
+        assert server.attempts == (outbox_module.DOUBTFUL_ATTEMPTS if refused else 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class BackgroundPart:
+class BackgroundPart(abc.ABC):
     """A named thread: start, started, stop, joined.
 
     Subclasses implement `_run`, which returns soon after `stop`, and `_wake`, which ends its waits. Stop before
@@ -72,8 +73,10 @@ class BackgroundPart:
             logger.critical("%s died and takes the poller down with it", self.name, exc_info=True)
             self._on_death(self.name, error)
 
+    @abc.abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """What the thread does."""
 
+    @abc.abstractmethod
     def _wake(self) -> None:
         """End the waits of `_run`, so that it sees that it is to stop."""

@@ -33,7 +33,7 @@ class PatientSelector(selectors.DefaultSelector):
             return ready
         if self._crowded():
             time.sleep(NAP if timeout is None else min(NAP, timeout))
-            timeout = 0 if timeout is not None and timeout <= NAP else timeout
+            timeout = None if timeout is None else max(0.0, timeout - NAP)
         return super().select(timeout)
 
 
