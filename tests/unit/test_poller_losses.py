@@ -21,7 +21,6 @@ from conductor_grpc.poller import planner
 if TYPE_CHECKING:
     import pytest
 
-COMPLETED = taskresult_pb2.TaskResult.COMPLETED
 POISON = "cannot map to Value type: 7"
 
 

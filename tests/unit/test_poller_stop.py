@@ -23,9 +23,6 @@ from conductor_grpc.poller import intake as intake_module
 from conductor_grpc.poller import outbox as outbox_module
 from conductor_grpc.poller.outbox import hand_back
 
-COMPLETED = taskresult_pb2.TaskResult.COMPLETED
-POISON = "cannot map to Value type: 7"
-
 
 @worker_task("work", concurrency=4)
 def work(task: Task) -> dict[str, str]:
