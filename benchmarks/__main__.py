@@ -16,8 +16,8 @@ from benchmarks.rest_sdk_environment import VERSION, rest_sdk_python
 from benchmarks.run import Contender, measure
 from benchmarks.workload import VoidRunError
 from conductor_grpc import ConductorError, Configuration
-from conductor_grpc.server.launcher import RealServer
 from conductor_grpc.server.ports import free_ports
+from conductor_grpc.server.real.launcher import RealServer
 
 # Where Linux has it, the database goes into memory: a disk that others use makes the rates jump about.
 _MEMORY = Path("/dev/shm")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from benchmarks import rest_sdk_environment
-from conductor_grpc.server.jar import VERSION as SERVER_VERSION
+from conductor_grpc.server.real.jar import VERSION as SERVER_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -20,9 +20,10 @@ import pytest
 from waiting import end_of
 
 from conductor_grpc.errors import LauncherError
-from conductor_grpc.server import RealServer, free_ports, launcher
+from conductor_grpc.server import RealServer, free_ports
 from conductor_grpc.server.ports import is_free
-from conductor_grpc.server.unpack import unpacked
+from conductor_grpc.server.real import launcher
+from conductor_grpc.server.real.unpack import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,11 +20,12 @@ import pytest
 from waiting import end_of
 
 from conductor_grpc.errors import LauncherError
-from conductor_grpc.server import RealServer, free_ports, launcher, supervisor
-from conductor_grpc.server import jar as jar_module
-from conductor_grpc.server.jar import JAR_VARIABLE, Step, server_jar
+from conductor_grpc.server import RealServer, free_ports
 from conductor_grpc.server.ports import is_free
-from conductor_grpc.server.server_log import gave_up, telling_line
+from conductor_grpc.server.real import jar as jar_module
+from conductor_grpc.server.real import launcher, supervisor
+from conductor_grpc.server.real.jar import JAR_VARIABLE, Step, server_jar
+from conductor_grpc.server.real.server_log import gave_up, telling_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conductor_grpc.server.cache import staging
-from conductor_grpc.server.jar import Step, silent
-from conductor_grpc.server.java import find_java
-from conductor_grpc.server.unpack import unpack, unpacked
+from conductor_grpc.server.real.cache import staging
+from conductor_grpc.server.real.jar import Step, silent
+from conductor_grpc.server.real.java import find_java
+from conductor_grpc.server.real.unpack import unpack, unpacked
 
 if TYPE_CHECKING:
     from pathlib import Path

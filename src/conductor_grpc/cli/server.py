@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from conductor_grpc.errors import LauncherError
-from conductor_grpc.server.jar import VERSION, Step
-from conductor_grpc.server.launcher import RealServer
+from conductor_grpc.server.real.jar import VERSION, Step
+from conductor_grpc.server.real.launcher import RealServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

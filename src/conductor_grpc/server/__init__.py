@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conductor_grpc.server.launcher import RealServer
 from conductor_grpc.server.ports import free_ports
+from conductor_grpc.server.real import RealServer
 
 __all__ = ["RealServer", "free_ports"]

@@ -13,10 +13,10 @@ import subprocess
 from pathlib import Path
 
 from conductor_grpc.errors import LauncherError
-from conductor_grpc.server.cache import exclusive, staging
-from conductor_grpc.server.jar import ARTIFACT, SHA256, VERSION, Progress, Step
-from conductor_grpc.server.java import QUICK_START
-from conductor_grpc.server.server_log import telling_line
+from conductor_grpc.server.real.cache import exclusive, staging
+from conductor_grpc.server.real.jar import ARTIFACT, SHA256, VERSION, Progress, Step
+from conductor_grpc.server.real.java import QUICK_START
+from conductor_grpc.server.real.server_log import telling_line
 
 _APPLICATION = "server.jar"
 

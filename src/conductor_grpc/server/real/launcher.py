@@ -1,6 +1,6 @@
 """A real Conductor 3.32.1 on this machine: Java, SQLite, gRPC and REST, started and stopped from Python.
 
-Java runs under :mod:`conductor_grpc.server.supervisor`, in a session of its own: Ctrl-C in the terminal
+Java runs under :mod:`conductor_grpc.server.real.supervisor`, in a session of its own: Ctrl-C in the terminal
 reaches this process only, which then stops Java in order; and Java does not outlive this process, whatever
 ends it.
 """
@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conductor_grpc.errors import LauncherError
-from conductor_grpc.server import supervisor
-from conductor_grpc.server.health import grpc_serving, rest_healthy
-from conductor_grpc.server.jar import Progress, Step, server_jar, silent
-from conductor_grpc.server.java import QUICK_START, QUIET, find_java, server_properties
 from conductor_grpc.server.ports import is_free
-from conductor_grpc.server.server_log import gave_up, telling_line
-from conductor_grpc.server.unpack import unpack, unpacked
+from conductor_grpc.server.real import supervisor
+from conductor_grpc.server.real.health import grpc_serving, rest_healthy
+from conductor_grpc.server.real.jar import Progress, Step, server_jar, silent
+from conductor_grpc.server.real.java import QUICK_START, QUIET, find_java, server_properties
+from conductor_grpc.server.real.server_log import gave_up, telling_line
+from conductor_grpc.server.real.unpack import unpack, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from conductor_grpc.errors import LauncherError
-from conductor_grpc.server.cache import exclusive, staging
+from conductor_grpc.server.real.cache import exclusive, staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """A small process between the launcher and Java: whoever dies first, no Java is left behind.
 
-Run as a script by :mod:`conductor_grpc.server.launcher`, with the standard library only::
+Run as a script by :mod:`conductor_grpc.server.real.launcher`, with the standard library only::
 
     python -I -S supervisor.py LAUNCHER_PID GRACE_SECONDS FOLDER_TO_REMOVE JAVA [ARGUMENT ...]
 

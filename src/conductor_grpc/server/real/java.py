@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conductor_grpc.errors import LauncherError
-from conductor_grpc.server.jar import INSTALL_HINT
+from conductor_grpc.server.real.jar import INSTALL_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
