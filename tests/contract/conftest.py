@@ -1,9 +1,14 @@
-"""Facts of the wire, read from descriptors in the form in which ``wire_contract.json`` writes them."""
+"""The servers that the contract cases run against, and facts of the wire for the stubs.
+
+The facts are read from descriptors in the form in which ``wire_contract.json`` writes them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+import backends
 import pytest
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -15,6 +20,31 @@ from google.protobuf.descriptor_pb2 import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from server_under_test import ServerUnderTest
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        "embedded",
+        pytest.param("sqlite", marks=pytest.mark.real_server),
+        pytest.param("redis", marks=pytest.mark.real_server),
+    ],
+)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUnderTest]:
+    """Each backend in turn: a case that asks for this fixture runs against all of them."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "embedded":
+            server = stack.enter_context(backends.embedded())
+        elif request.param == "sqlite":
+            shared = request.getfixturevalue("real_server")
+            server = stack.enter_context(backends.sqlite(shared.target, shared.base_url))
+        else:
+            server = stack.enter_context(backends.redis(tmp_path_factory.mktemp("redis")))
+        stack.callback(server.close)
+        yield server
+
 
 WireFacts = dict[str, dict[str, "str | int"]]
 """``"message conductor.proto.Task"`` -> ``{"status": "conductor.proto.Task.Status = 2", ...}``, and likewise

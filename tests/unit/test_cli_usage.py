@@ -102,6 +102,14 @@ def test_a_bad_address(monkeypatch: pytest.MonkeyPatch) -> None:
         (("start", "w", "--wait", "--timeout", "0"), "0.0 is not in the range x>0"),
         (("nonsense",), "No such command 'nonsense'"),
         (("demo", "--examples", "nowhere"), "'nowhere' does not exist"),
+        (("server", "--strict"), "--strict goes with --embedded"),
+        (("server", "--embedded", "--port", "8080"), "--port is for a real server"),
+        (("server", "--embedded", "--heap", "1g"), "--heap is for a real server"),
+        (
+            ("server", "--property", "a=b", "--java-option", "x", "--embedded"),
+            "Leave out --embedded, or --property, --jav",
+        ),
+        (("server", "--property", "a"), "'a' is not NAME=VALUE"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], said: str) -> None:
@@ -183,7 +191,8 @@ def test_bad_examples_are_told_before_the_server_starts(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the server was started")
 
-    monkeypatch.setattr("conductor_grpc.cli.demo.RealServer", never)
+    for name in ("embedded_server", "real_server"):
+        monkeypatch.setattr(f"conductor_grpc.cli.demo.{name}", never)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     (tmp_path / "definitions").mkdir()
     if definition:

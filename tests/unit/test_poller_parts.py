@@ -10,6 +10,7 @@ from conductor_grpc import Configuration
 from conductor_grpc.poller.custody import Custody
 from conductor_grpc.poller.outbox import Outbox
 from conductor_grpc.poller.part import BackgroundPart
+from conductor_grpc.server.embedded.clock import AlarmThread, Clock
 
 
 class Waiter(BackgroundPart):
@@ -28,7 +29,11 @@ def an_outbox() -> Outbox:
     return Outbox(Configuration(target="127.0.0.1:1"), lambda _: None, lambda _: None, lambda *_: pytest.fail("died"))
 
 
-@pytest.mark.parametrize("make", [Waiter, an_outbox])
+def an_alarm_thread() -> AlarmThread:
+    return AlarmThread(Clock())
+
+
+@pytest.mark.parametrize("make", [Waiter, an_outbox, an_alarm_thread])
 class TestShape:
     def test_start_started_stop_joined(self, make: type[Waiter]) -> None:
         part = make()

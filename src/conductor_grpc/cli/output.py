@@ -66,23 +66,29 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return result
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty_columns: bool = False) -> None:
     """On a terminal a table with a heading; behind a pipe one line a row, all cells, with tabs between them.
 
-    The table has no column of inputs or outputs that are all empty. Below it, at full width, come the cells of the
-    column "Reason", and inputs and outputs, too, where the terminal is too narrow for them.
+    The table has no column of inputs or outputs that are all empty, unless `empty_columns`. Below it, at full width,
+    come the cells of the column "Reason", and inputs and outputs, too, where the terminal is too narrow for them.
     """
     screen = Console()
     if screen.is_terminal:
-        _print_for_people(screen, columns, rows)
+        _print_for_people(screen, columns, rows, empty_columns)
         return
     for row in rows:
         click.echo("\t".join(cell.translate(_ON_ONE_LINE) for cell in row))
 
 
-def _print_for_people(screen: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_for_people(
+    screen: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], empty_columns: bool
+) -> None:
     indexes = range(len(columns))
-    told = [index for index in indexes if not columns[index] or any(row[index] not in _EMPTY for row in rows)]
+    told = [
+        index
+        for index in indexes
+        if empty_columns or not columns[index] or any(row[index] not in _EMPTY for row in rows)
+    ]
     names = [index for index in indexes if columns[index] not in _WORDY and columns[index] != _REASON]
     inside = [index for index in indexes if index in names or (index in told and columns[index] != _REASON)]
     unlimited = screen.options.update_width(10 * screen.width)  # a measurement never exceeds what there is

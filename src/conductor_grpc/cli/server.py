@@ -1,25 +1,22 @@
-"""``conductor-grpc server``: a real Conductor server in one command."""
+"""`conductor-grpc server`: a Conductor server in one command, a real one or the one in this package."""
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Final
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from conductor_grpc.cli.server_embedded import run_embedded
+from conductor_grpc.cli.server_real import RealOptions, run_real
+from conductor_grpc.cli.signals import INTERRUPTED, terminate_as_interrupt
 from conductor_grpc.errors import LauncherError
-from conductor_grpc.server.real.jar import VERSION, Step
-from conductor_grpc.server.real.launcher import RealServer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_INTERRUPTED = 130  # what a shell calls "ended by Ctrl-C"
+_REAL_ONLY: Final = ("port", "heap", "properties", "java_options")
+"""Parameters that an embedded server has no use for: no REST, no Java."""
 
 
 def _properties(_context: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
@@ -33,12 +30,14 @@ def _properties(_context: click.Context, option: click.Parameter, pairs: tuple[s
 
 
 @click.command("server")
+@click.option("--embedded", is_flag=True, help="The server of this package: no Java, gRPC alone, up at once.")
+@click.option("--strict", is_flag=True, help="With --embedded: with the real server's faults, too.")
 @click.option("--grpc-port", type=click.IntRange(1, 65535), default=8090, show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="REST and UI.")
 @click.option(
     "--data",
-    type=click.Path(file_okay=False),
-    help="Folder that keeps database and log; without it they are temporary.",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps the database (and a real server's log); without it nothing is kept.",
 )
 @click.option("--heap", default="1g", show_default=True, help="The most memory for Java's heap.")
 @click.option(
@@ -49,102 +48,54 @@ def _properties(_context: click.Context, option: click.Parameter, pairs: tuple[s
     help="Server property NAME=VALUE; repeatable.",
 )
 @click.option("--java-option", "java_options", multiple=True, help="Option for Java itself; repeatable.")
+@click.pass_context
 def server_command(
+    context: click.Context,
+    embedded: bool,
+    strict: bool,
     grpc_port: int,
     port: int,
-    data: str | None,
+    data: Path | None,
     heap: str,
     properties: dict[str, str],
     java_options: tuple[str, ...],
 ) -> None:
-    """Run a real Conductor server with gRPC, REST and UI until Ctrl-C.
+    """Run a Conductor server until Ctrl-C.
 
-    The first run downloads it (458 MB). It listens on every interface without authentication.
+    A real one, with gRPC, REST and UI, is downloaded at the first run (458 MB). It listens on every interface
+    without authentication. With --embedded it is the one of this package, for development: gRPC on this machine
+    alone, SIMPLE tasks and the control flow, in memory or in an SQLite file.
     """
+    _check_combination(context, embedded, strict)
     screen = Console(stderr=True)
-    # From here on SIGTERM is what Ctrl-C is: KeyboardInterrupt in this thread.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    terminate_as_interrupt()
     try:
-        with launch_bars(screen) as bars:
-            server = RealServer(
-                data,
-                grpc_port,
-                port,
-                heap=heap,
-                properties=properties,
-                jvm_options=java_options,
-                progress=bars,
-            )
-            server.start()
-        _run(server, screen)
+        if embedded:
+            run_embedded(grpc_port, data, strict=strict, screen=screen)
+        else:
+            options = RealOptions(data, grpc_port, port, heap, properties, java_options)
+            run_real(options, screen)
     except LauncherError as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         # While starting, or a second time while stopping: start() and stop() have left nothing running.
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
-def _run(server: RealServer, screen: Console) -> None:
-    """Until the server ends by itself (LauncherError) or we are asked to stop it (returns)."""
-    try:
-        try:
-            _show(server)
-            code = server.wait()
-        except KeyboardInterrupt:
-            with screen.status("Stopping Conductor"):
-                server.stop()
-            return
-        raise server.death(code)
-    finally:
-        server.stop()
-
-
-def _show(server: RealServer) -> None:
-    rows = [
-        ("gRPC", server.target),
-        ("REST", server.base_url),
-        ("UI", server.ui_url),
-        ("Data", str(server.folder)),
-        ("Log", str(server.log_path)),
-        ("Process", str(server.pid)),
+def _check_combination(context: click.Context, embedded: bool, strict: bool) -> None:
+    if strict and not embedded:
+        raise click.UsageError("--strict goes with --embedded: a real server has its faults anyway", context)
+    if not embedded:
+        return
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in _REAL_ONLY and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT
     ]
-    # A path wider than the terminal would be cut, in the middle of what one wants to copy.
-    console = Console(soft_wrap=True)
-    if console.is_terminal:
-        table = Table(title=f"Conductor {VERSION}", title_justify="left", show_header=False)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    else:
-        for row in rows:
-            click.echo("\t".join(row))
-    click.echo("Ctrl-C stops it.")
-
-
-class _Bars:
-    """One line on the terminal for each step towards a running server."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[Step, TaskID] = {}
-
-    def __call__(self, step: Step, done: int, total: int) -> None:
-        if step not in self._tasks:
-            for earlier in self._tasks.values():
-                self._progress.stop_task(earlier)
-            # Without a total the bar only pulses.
-            self._tasks[step] = self._progress.add_task(step.value, total=total or None, amount="")
-        amount = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
-        self._progress.update(self._tasks[step], completed=done, amount=amount)
-
-
-@contextlib.contextmanager
-def launch_bars(screen: Console) -> Iterator[_Bars]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[amount]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        yield _Bars(progress)
+    if given:
+        does = "is" if len(given) == 1 else "are"
+        raise click.UsageError(
+            f"{', '.join(given)} {does} for a real server: an embedded one has neither REST nor Java. Leave out"
+            f" --embedded, or {', '.join(given)}",
+            context,
+        )

@@ -1,0 +1,34 @@
+"""FORK_JOIN: the first tasks of all branches at once, and the JOIN after them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conductor_grpc.server.embedded.engine.scheduling import tasks_for
+from conductor_grpc.server.embedded.engine.tasks import new_task
+from conductor_grpc.worker.status import TaskStatus
+
+if TYPE_CHECKING:
+    from conductor_grpc.server.embedded.engine.engine import Engine
+    from conductor_grpc.server.embedded.engine.plan import TaskPlan
+    from conductor_grpc.server.embedded.engine.records import TaskRecord, WorkflowRecord
+
+
+class ForkJoin:
+    """Stored as a task of type FORK that is COMPLETED from the start."""
+
+    def schedule(self, engine: Engine, workflow: WorkflowRecord, plan: TaskPlan, iteration: int) -> list[TaskRecord]:
+        now = engine.clock.now()
+        fork = new_task(workflow, plan, iteration, status=TaskStatus.COMPLETED)
+        fork.start_time = fork.end_time = now
+        tasks = [fork]
+        for branch in plan.branches.values():
+            if branch:
+                tasks.extend(tasks_for(engine, workflow, branch[0], iteration))
+        join = workflow.plan.follower(plan.reference_name)
+        if join is not None and join.type == "JOIN":
+            tasks.extend(tasks_for(engine, workflow, join, iteration))
+        return tasks
+
+    def execute(self, engine: Engine, task: TaskRecord) -> bool:  # noqa: ARG002 - it is never open
+        return False

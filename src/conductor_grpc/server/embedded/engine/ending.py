@@ -1,0 +1,127 @@
+"""How a workflow ends, and whom that concerns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conductor_grpc.clients.results import WorkflowStatus
+from conductor_grpc.server.embedded.engine.describe import described
+from conductor_grpc.server.embedded.engine.expressions import evaluate, scope_of
+from conductor_grpc.server.embedded.engine.failures import EngineError
+from conductor_grpc.server.embedded.engine.starting import start_workflow
+from conductor_grpc.server.embedded.engine.values import from_values
+from conductor_grpc.worker.status import TaskStatus
+
+if TYPE_CHECKING:
+    from conductor_grpc.server.embedded.engine.engine import Engine
+    from conductor_grpc.server.embedded.engine.records import Payload, TaskRecord, WorkflowRecord
+
+_FAILURE_WORKFLOW_KEY = "conductor.failure_workflow"
+
+
+def complete(engine: Engine, workflow: WorkflowRecord, reason: str = "") -> None:
+    """Everything has been done, or a TERMINATE task says that it has, for this reason; what is open is cancelled."""
+    workflow.output = output_of(workflow, None)
+    for each in workflow.tasks:
+        if each.is_open:
+            cancel(engine, each)
+    _close(engine, workflow, WorkflowStatus.COMPLETED, reason)
+
+
+def fail(
+    engine: Engine,
+    workflow: WorkflowRecord,
+    status: WorkflowStatus,
+    reason: str,
+    task: TaskRecord | None = None,
+    *,
+    failure_workflow: bool = True,
+) -> None:
+    """Ends it before its end: cancels what is open and starts its failure workflow."""
+    workflow.output = output_of(workflow, task)
+    for each in workflow.tasks:
+        if each.is_open:
+            cancel(engine, each)
+    _note_failures(workflow)
+    _close(engine, workflow, status, reason)
+    if failure_workflow and workflow.plan.definition.failure_workflow:
+        _start_failure_workflow(engine, workflow, task)
+
+
+def cancel(engine: Engine, task: TaskRecord) -> None:
+    """An open task that nobody shall go on with; a sub-workflow is terminated with it."""
+    task.status = TaskStatus.CANCELED
+    task.end_time = engine.clock.now()
+    engine.queues.remove(task)
+    engine.touch(task)
+    engine.on_task_ended(task)
+    if task.sub_workflow_id:
+        child = engine.shelf.find(task.sub_workflow_id)
+        if child is not None and child.is_open:
+            reason = f"Parent workflow has been terminated with reason: {task.workflow.reason}"
+            fail(engine, child, WorkflowStatus.TERMINATED, reason)
+
+
+def output_of(workflow: WorkflowRecord, task: TaskRecord | None) -> Payload:
+    """What a TERMINATE task said, else the output parameters, else the output of `task` or of the last task."""
+    if not workflow.tasks:
+        return {}
+    terminate = ended_by_terminate(workflow)
+    if terminate is not None:
+        return terminate.output
+    parameters = workflow.plan.definition.output_parameters
+    if parameters:
+        evaluated: Payload = evaluate(from_values(parameters), scope_of(workflow))
+        return evaluated
+    return (task or workflow.tasks[-1]).output
+
+
+def ended_by_terminate(workflow: WorkflowRecord) -> TaskRecord | None:
+    """The TERMINATE task that has run."""
+    for task in workflow.tasks:
+        if task.plan.type == "TERMINATE" and task.status is TaskStatus.COMPLETED:
+            return task
+    return None
+
+
+def _close(engine: Engine, workflow: WorkflowRecord, status: WorkflowStatus, reason: str) -> None:
+    workflow.status = status
+    workflow.reason = reason
+    workflow.end_time = engine.clock.now()
+    engine.touch(workflow)
+    engine.on_workflow_ended(workflow)
+
+
+def _note_failures(workflow: WorkflowRecord) -> None:
+    failed = [each for each in workflow.tasks if each.has_failed and each.status is not TaskStatus.CANCELED]
+    workflow.failed_reference_names = list(dict.fromkeys(each.reference_name for each in failed))
+    workflow.failed_task_names = list(dict.fromkeys(each.name for each in failed))
+
+
+def _start_failure_workflow(engine: Engine, workflow: WorkflowRecord, task: TaskRecord | None) -> None:
+    definition = workflow.plan.definition
+    name = definition.failure_workflow
+    if name.startswith("$"):
+        # The released server reads `$workflow.input.KEY` in this way, with no braces.
+        key = name.split(".")[2:3]
+        name = str(workflow.input.get(key[0], "")) if key else ""
+    inputs = {
+        **workflow.input,
+        "workflowId": workflow.workflow_id,
+        "reason": workflow.reason,
+        "failureStatus": workflow.status.value,
+        "failureTaskId": task.task_id if task else "",
+        "failedWorkflow": described(workflow),
+    }
+    try:
+        started = start_workflow(
+            engine,
+            name,
+            inputs,
+            version=definition.failure_workflow_version,
+            correlation_id=workflow.correlation_id,
+            task_to_domain=workflow.task_to_domain,
+        ).workflow_id
+    except EngineError as error:
+        started = f"Error workflow {name} failed to start.  reason: {error}"
+    workflow.output = {**workflow.output, _FAILURE_WORKFLOW_KEY: started}

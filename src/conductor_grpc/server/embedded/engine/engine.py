@@ -1,0 +1,136 @@
+"""The engine: all state, one lock, and the hooks by which its modules reach each other.
+
+Everything happens under `Engine.lock`, within a `transaction`: at its end the workflows to which something has
+happened are decided, what has changed is saved, and alarms are set to when a workflow must be looked at again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from conductor_grpc.server.embedded.engine import decider, polling, timeouts
+from conductor_grpc.server.embedded.engine.alarms import Alarms
+from conductor_grpc.server.embedded.engine.control import CONTROLS
+from conductor_grpc.server.embedded.engine.control.sub_workflow import child_ended
+from conductor_grpc.server.embedded.engine.limits import ConcurrencyLimits, RateLimits
+from conductor_grpc.server.embedded.engine.polls import PollHistory
+from conductor_grpc.server.embedded.engine.queues import TaskQueues
+from conductor_grpc.server.embedded.engine.records import TaskRecord
+from conductor_grpc.server.embedded.engine.registry import Registry
+from conductor_grpc.server.embedded.engine.shelf import Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conductor_grpc.server.embedded.clock import Clock
+    from conductor_grpc.server.embedded.engine.records import WorkflowRecord
+    from conductor_grpc.server.embedded.engine.memory_store import MemoryStore
+
+
+class Engine:
+    """One embedded server's workflows, tasks, definitions and queues.
+
+    :param clock: the time on which everything below is due.
+    :param store: where changes are saved; what it holds is loaded.
+    :param strict: with the released server's faults.
+    :param keep_finished: how many ended workflows are kept, the latest.
+    """
+
+    def __init__(self, clock: Clock, store: MemoryStore, *, strict: bool = False, keep_finished: int = 5_000) -> None:
+        self.lock = clock.lock
+        self.clock = clock
+        self.store = store
+        self.strict = strict
+        self.controls = CONTROLS
+        self.registry = Registry(store)
+        self.queues = TaskQueues()
+        self.polls = PollHistory()
+        self.limits = ConcurrencyLimits()
+        self.rates = RateLimits()
+        self.shelf = Shelf(keep_finished)
+        self.alarms = Alarms()
+        """Of open workflows, by id."""
+        self._in_transaction = False
+        self._touched: dict[TaskRecord | WorkflowRecord, None] = {}
+        self._to_decide: dict[WorkflowRecord, None] = {}
+        self._ended: dict[WorkflowRecord, None] = {}
+        clock.attach(self.alarms, self.fire)
+        clock.attach(self.queues.deliveries, self._deliver)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Holds the lock; the outermost one decides and saves at its end. Nothing may wait inside it."""
+        with self.lock:
+            if self._in_transaction:
+                yield
+                return
+            self._in_transaction = True
+            try:
+                yield
+                while self._to_decide:
+                    workflow = next(iter(self._to_decide))
+                    del self._to_decide[workflow]
+                    decider.decide(self, workflow)
+            finally:
+                self._in_transaction = False
+                self._save()
+
+    def touch(self, record: TaskRecord | WorkflowRecord) -> None:
+        """Says that a record has changed: it is saved at the end of the transaction."""
+        self._touched[record] = None
+
+    def decide_soon(self, workflow: WorkflowRecord) -> None:
+        """The workflow is decided before the transaction ends."""
+        self._to_decide[workflow] = None
+
+    def fire(self, workflow_id: str) -> None:
+        """An alarm of this workflow has gone off."""
+        with self.transaction():
+            workflow = self.shelf.find(workflow_id)
+            if workflow is not None and workflow.is_open:
+                self.decide_soon(workflow)
+                self.touch(workflow)
+
+    def on_task_ended(self, task: TaskRecord) -> None:
+        """A task has got its last state: others that its definition's limit has held back may go."""
+        polling.released(self, task)
+
+    def on_workflow_ended(self, workflow: WorkflowRecord) -> None:
+        """A workflow has got its last state, which concerns the one that it is a part of."""
+        child_ended(self, workflow)
+        self._ended[workflow] = None
+
+    def _save(self) -> None:
+        # On a disk that is full this raises, the request fails, and the store keeps the records for the next commit.
+        workflows = set()
+        for record in self._touched:
+            if isinstance(record, TaskRecord):
+                self.store.save_task(record)
+                workflows.add(record.workflow)
+            else:
+                self.store.save_workflow(record)
+                workflows.add(record)
+        for workflow in workflows:
+            self._set_alarm(workflow)
+        self._touched.clear()
+        self._evict()
+        self.store.commit()
+        self.queues.wake(self.clock.now())
+
+    def _evict(self) -> None:
+        for workflow in self._ended:
+            if not workflow.is_open:
+                for gone in self.shelf.finished(workflow):
+                    self.store.delete_workflow(gone.workflow_id)
+        self._ended.clear()
+
+    def _deliver(self, queue_name: str) -> None:
+        self.queues.deliver(queue_name, self.clock.now())
+
+    def _set_alarm(self, workflow: WorkflowRecord) -> None:
+        due = timeouts.next_look(workflow, self.clock.now()) if workflow.is_open else None
+        if due is None:
+            self.alarms.clear(workflow.workflow_id)
+        else:
+            self.alarms.set(workflow.workflow_id, due)

@@ -1,0 +1,62 @@
+"""Starting a workflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conductor_grpc.server.embedded.engine.failures import NotFoundFailure
+from conductor_grpc.server.embedded.engine.records import WorkflowRecord
+from conductor_grpc.server.embedded.engine.tasks import new_id
+from conductor_grpc.server.embedded.engine.values import from_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from conductor_grpc.pb.model.workflowdef_pb2 import WorkflowDef
+    from conductor_grpc.server.embedded.engine.engine import Engine
+    from conductor_grpc.server.embedded.engine.records import Payload, TaskRecord
+
+
+def start_workflow(
+    engine: Engine,
+    name: str,
+    workflow_input: Payload,
+    *,
+    version: int | None = None,
+    definition: WorkflowDef | None = None,
+    correlation_id: str = "",
+    priority: int = 0,
+    task_to_domain: Mapping[str, str] | None = None,
+    external_input_path: str = "",
+    parent: TaskRecord | None = None,
+) -> WorkflowRecord:
+    """Starts an execution; its first tasks are scheduled when the transaction ends.
+
+    :param version: None for the latest.
+    :param definition: taken instead of a registered one.
+    :param parent: the SUB_WORKFLOW task that it is started by.
+    :raises NotFoundFailure: nothing is registered under this name and version.
+    """
+    with engine.transaction():
+        if definition is None:
+            definition = engine.registry.workflow_definition(name, version)
+        if definition is None:
+            raise NotFoundFailure(f"No such workflow found by name: {name}, version: {version or 'latest'}")
+        # An empty input is left as it is: the released server applies the template only over REST then.
+        template = from_values(definition.input_template) if workflow_input else {}
+        workflow = WorkflowRecord(
+            workflow_id=new_id(),
+            plan=engine.registry.plan(definition),
+            input={**template, **workflow_input},
+            create_time=engine.clock.now(),
+            correlation_id=correlation_id,
+            priority=priority,
+            task_to_domain=dict(task_to_domain or {}),
+            external_input_path=external_input_path,
+            parent_workflow_id=parent.workflow.workflow_id if parent else "",
+            parent_workflow_task_id=parent.task_id if parent else "",
+        )
+        engine.shelf.add(workflow)
+        engine.touch(workflow)
+        engine.decide_soon(workflow)
+        return workflow

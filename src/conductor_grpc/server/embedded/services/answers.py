@@ -1,0 +1,186 @@
+"""From the methods of a service to the handlers that gRPC calls, and from the engine's errors to statuses.
+
+The released server knows three ways to fail (seen on 3.32.1, and read from its GRPCHelper):
+
+* its handler catches the exception: INTERNAL, the exception's message, and a trailer that names its Java class;
+* its handler does not: UNKNOWN "Application error processing RPC" and nothing else;
+* in a few places it chooses a status itself: that is `StatusError` here.
+
+In strict mode so it is here. Otherwise every error has the code that says what is wrong, its message and the trailer.
+Handlers take and give bytes: what is not a message is answered as that server answers it, its size is seen before it
+is parsed, and an answer can be put together from parts that are serialized already.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, Protocol
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from conductor_grpc.payload.reference_writer import length_delimited
+from conductor_grpc.server.embedded.engine.failures import ConstraintViolation, EngineError, UnsupportedFailure
+from conductor_grpc.transport.trailer import TRAILER_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+    Answer = Message | bytes
+    Rpc = Callable[[Message, grpc.ServicerContext], Answer]
+    StreamRpc = Callable[[Message, grpc.ServicerContext], Iterator[Answer]]
+    Handlers = Mapping[str, "grpc.RpcMethodHandler[bytes, bytes]"]
+
+LARGEST_REQUEST: Final = 4 << 20
+"""Bytes that the released server takes in one message (grpc-java's default)."""
+
+UNCAUGHT_DETAILS: Final = "Application error processing RPC"
+"""All that grpc-java tells of an exception that no handler caught."""
+
+logger = logging.getLogger(__name__)
+
+
+class StatusError(Exception):
+    """A status without a trailer, where the released server chooses one itself."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+
+
+class Service(Protocol):
+    """One gRPC service: a method for each of its RPCs, under the RPC's name.
+
+    A method takes the request and the call's context and returns the answer, or an iterator of answers: messages, or
+    their bytes. It raises EngineError and StatusError, and may be called by many threads at once.
+    """
+
+    DESCRIPTOR: ClassVar[ServiceDescriptor]
+    UNCAUGHT: ClassVar[frozenset[str]]
+    """RPCs in which the released server catches no exception."""
+
+
+def require(value: str, violation: str) -> None:
+    """The released server's check that a text is not empty. Raises ConstraintViolation with its words."""
+    if not value:
+        raise ConstraintViolation(violation)
+
+
+def handlers(service: Service, *, strict: bool) -> Handlers:
+    """The handlers of a service's RPCs, by path."""
+    made = (_Handler(service, method, strict=strict) for method in service.DESCRIPTOR.methods)
+    return {each.path: each.rpc_method_handler() for each in made}
+
+
+class Router(grpc.GenericRpcHandler):
+    """Finds the handler of a call, and has a word for calls that no service has."""
+
+    def __init__(self, known: Handlers, explained: Mapping[str, str]) -> None:
+        """`explained`: what to say of a path, or of all paths below a service, that is not known."""
+        self._known = known
+        self._explained = explained
+
+    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        path = call.method
+        return self._known.get(path) or unimplemented(
+            self._explained.get(path)
+            or self._explained.get(path.rpartition("/")[0])
+            or f"Method not found: {path.removeprefix('/')}"
+        )
+
+
+def unimplemented(details: str) -> grpc.RpcMethodHandler[bytes, bytes]:
+    """A handler, of any kind of call, that knows only this."""
+
+    def refuse(_requests: Iterator[bytes], context: grpc.ServicerContext) -> NoReturn:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, details)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+class _Handler:
+    """One RPC, from the bytes of a request to the bytes of its answer."""
+
+    def __init__(self, service: Service, method: MethodDescriptor, *, strict: bool) -> None:
+        self.path = f"/{service.DESCRIPTOR.full_name}/{method.name}"
+        self._rpc = getattr(service, method.name)
+        self._request_class = GetMessageClass(method.input_type)
+        self._streams = method.server_streaming
+        self._caught = method.name not in service.UNCAUGHT
+        self._strict = strict
+
+    def rpc_method_handler(self) -> grpc.RpcMethodHandler[bytes, bytes]:
+        if self._streams:
+            return grpc.unary_stream_rpc_method_handler(self._stream)
+        return grpc.unary_unary_rpc_method_handler(self._unary)
+
+    def _unary(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            return _bytes(self._rpc(self._parse(data), context))
+        except Exception as error:  # noqa: BLE001  each of them becomes a status
+            self._fail(error, context)
+
+    def _stream(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        try:
+            for answer in self._rpc(self._parse(data), context):
+                yield _bytes(answer)
+        except Exception as error:  # noqa: BLE001  each of them becomes a status
+            self._fail(error, context)
+
+    def _parse(self, data: bytes) -> Message:
+        if self._strict and len(data) > LARGEST_REQUEST:
+            raise StatusError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"gRPC message exceeds maximum size {LARGEST_REQUEST}: {len(data)}"
+            )
+        try:
+            return self._request_class.FromString(data)
+        except DecodeError as error:
+            if self._strict:
+                raise StatusError(grpc.StatusCode.UNKNOWN, UNCAUGHT_DETAILS) from error
+            name = self._request_class.DESCRIPTOR.full_name
+            raise StatusError(grpc.StatusCode.INVALID_ARGUMENT, f"this is no {name}: {error}") from error
+
+    def _fail(self, error: Exception, context: grpc.ServicerContext) -> NoReturn:
+        """End the call with the status of an error; raises what gRPC wants to see then."""
+        if isinstance(error, StatusError):
+            context.abort(error.code, error.details)
+        if isinstance(error, EngineError):
+            self._fail_as_server(error, context)
+        # Ours, not the caller's: the server goes on, and nobody shall have to guess what it was.
+        logger.error("%s failed in the embedded server", self.path, exc_info=error)
+        details = f"the embedded server failed, which is a bug of it: {type(error).__name__}: {error}"
+        context.set_trailing_metadata(_trailer(error, EngineError.java_class, details))
+        context.abort(grpc.StatusCode.INTERNAL, details)
+
+    def _fail_as_server(self, error: EngineError, context: grpc.ServicerContext) -> NoReturn:
+        hidden = self._strict and not isinstance(error, UnsupportedFailure)
+        if hidden and not self._caught:
+            context.abort(grpc.StatusCode.UNKNOWN, UNCAUGHT_DETAILS)
+        context.set_trailing_metadata(_trailer(error, error.java_class, str(error)))
+        context.abort(grpc.StatusCode.INTERNAL if hidden else error.code, str(error))
+
+
+def _bytes(answer: Answer) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
+
+
+def _trailer(error: Exception, java_class: str, message: str) -> tuple[tuple[str, bytes]]:
+    """google.rpc.DebugInfo, where by convention a google.rpc.Status would be: a stack and a summary.
+
+    The stack has the shape of a Java stack trace, and in place of Java's frames those of Python.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    stack = [f"{java_class}: {message}"]
+    stack.extend(
+        f"\tat {frame.f_globals.get('__name__')}.{frame.f_code.co_name}({Path(frame.f_code.co_filename).name}:{line})"
+        for frame, line in reversed(frames)
+    )
+    fields = [length_delimited(1, entry.encode("utf-8", "replace")) for entry in stack]
+    fields.append(length_delimited(2, f"{java_class.rpartition('.')[2]}: {message}".encode("utf-8", "replace")))
+    return ((TRAILER_KEY, b"".join(fields)),)
