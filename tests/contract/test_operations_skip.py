@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from control_tasks import fork, join, references, set_variable, states, task_named
 from wire import error_of, plain, simple, status
 from workflow_calls import failure, pause, skip, unknown_workflow
@@ -80,7 +81,7 @@ def test_a_skipped_task_tells_about_itself(server: ServerUnderTest) -> None:
     assert (status(task), task.task_type, task.task_def_name) == ("SKIPPED", two, two)
     assert (plain(task.input_data), plain(task.output_data)) == ({"a": "b"}, {"x": "y"})
     assert (task.seq, task.retry_count, task.poll_count, task.start_time, task.update_time) == (0, 0, 0, 0, 0)
-    assert 0 < task.end_time <= task.scheduled_time
+    assert task.end_time > 0
     assert (task.executed, task.worker_id) == (False, "")
     assert task.workflow_task.task_reference_name == "two"
 
@@ -124,15 +125,33 @@ def test_the_skipped_last_task_ends_the_workflow(server: ServerUnderTest) -> Non
     assert status(server.get(workflow_id)) == "COMPLETED"
 
 
-def test_a_skipped_task_in_a_branch_joins(server: ServerUnderTest) -> None:
+def test_a_branch_goes_on_after_a_skipped_task(server: ServerUnderTest) -> None:
+    one, two, three = (server.task_definition() for _ in range(3))
+    first = simple(one, "a"), simple(one, "a2"), simple(three, "a3")
+    workflow_id = server.start(server.workflow(fork("fork", first, [simple(two, "b")]), join("join", "a3", "b")))
+    skip(server, workflow_id, "a2")
+    server.complete(server.take(one))
+    server.complete(server.take(two), x="2")
+    server.complete(server.take(three), x="3")
+    joined = task_named(server.ended(workflow_id), "join")
+    assert plain(joined.output_data) == {"a3": {"x": "3"}, "b": {"x": "2"}}
+
+
+@pytest.mark.differs("embedded", "a JOIN takes a skipped task as done; the released server waits for it for ever")
+def test_a_join_of_a_skipped_task_never_ends(server: ServerUnderTest) -> None:
     one, two = server.task_definition(), server.task_definition()
     tasks = fork("fork", [simple(one, "a"), simple(one, "a2")], [simple(two, "b")]), join("join", "a2", "b")
     workflow_id = server.start(server.workflow(*tasks))
     skip(server, workflow_id, "a2", task_output={"x": "skipped"})
     server.complete(server.take(one))
     server.complete(server.take(two), x="2")
-    joined = task_named(server.ended(workflow_id), "join")
-    assert plain(joined.output_data) == {"a2": {"x": "skipped"}, "b": {"x": "2"}}
+    if server.name == "embedded":
+        joined = task_named(server.ended(workflow_id), "join")
+        assert plain(joined.output_data) == {"a2": {"x": "skipped"}, "b": {"x": "2"}}
+        return
+    server.until(lambda: "a2" in task_named(server.get(workflow_id), "join").output_data)
+    server.decide(workflow_id)
+    assert states(server.get(workflow_id))["join"] == "IN_PROGRESS"
 
 
 def test_a_task_of_the_server_can_be_skipped(server: ServerUnderTest) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from conductor_grpc.pb.model.taskexeclog_pb2 import TaskExecLog
 
-pytestmark = pytest.mark.differs("redis", "no log is kept: there is no index to keep it in")
+not_kept_on_redis = pytest.mark.differs("redis", "no log is kept: there is no index to keep it in")
 UNEXPLAINED = (grpc.StatusCode.UNKNOWN, "Application error processing RPC", None)
 
 
@@ -42,6 +42,7 @@ def test_a_task_has_no_logs_at_first(server: ServerUnderTest) -> None:
     assert logs(server, server.unique()) == []
 
 
+@not_kept_on_redis
 def test_added_logs_are_kept_with_the_time_of_the_server(server: ServerUnderTest) -> None:
     task_type, _ = server.start_task()
     task = server.take(task_type)
@@ -53,6 +54,7 @@ def test_added_logs_are_kept_with_the_time_of_the_server(server: ServerUnderTest
     assert all(log.task_id == task.task_id and log.created_time >= task.start_time for log in found)
 
 
+@not_kept_on_redis
 def test_a_log_may_be_added_to_an_unknown_task(server: ServerUnderTest) -> None:
     task_id = server.unique()
     add_log(server, task_id, "nobody looks the task up")
@@ -64,6 +66,7 @@ def test_an_empty_task_id_is_refused(server: ServerUnderTest) -> None:
     assert error_of(lambda: logs(server, "")) == UNEXPLAINED
 
 
+@not_kept_on_redis
 def test_an_update_brings_ten_logs_at_most(server: ServerUnderTest) -> None:
     task_type, _ = server.start_task()
     task = server.take(task_type)
@@ -72,6 +75,7 @@ def test_an_update_brings_ten_logs_at_most(server: ServerUnderTest) -> None:
     assert texts(server, task.task_id) == kept(server, [f"line {number}" for number in range(10)])
 
 
+@not_kept_on_redis
 def test_logs_of_an_update_keep_their_time_and_lose_their_task_id(server: ServerUnderTest) -> None:
     task_type, _ = server.start_task()
     task = server.take(task_type)
@@ -95,6 +99,7 @@ def test_logs_of_an_update_that_is_ignored_are_dropped(server: ServerUnderTest) 
     assert logs(server, task.task_id) == []
 
 
+@not_kept_on_redis
 def test_logs_may_be_added_to_a_task_that_has_ended(server: ServerUnderTest) -> None:
     task_type, _ = server.start_task()
     task = server.take(task_type)

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.struct_pb2 import Value
-from wire import error_of, plain, simple, status, statuses
+from wire import error_of, plain, simple, status, statuses, value
 
 from conductor_grpc.pb.model.taskresult_pb2 import TaskResult
 from conductor_grpc.pb.services.task_service_pb2 import UpdateTaskRequest
@@ -215,6 +215,22 @@ def test_a_value_without_a_kind_is_refused(server: ServerUnderTest) -> None:
     failure = error_of(lambda: server.complete(task, good="x", bad=Value()))
     assert failure == (INTERNAL, "unset Value element: ", "ClassCastException")
     assert status(server.task(task.task_id)) == "IN_PROGRESS"
+
+
+@pytest.mark.parametrize(("depth", "accepted"), [(48, True), (49, False)])
+def test_lists_may_be_nested_48_deep(server: ServerUnderTest, depth: int, accepted: bool) -> None:
+    """The server reads messages nested 100 deep, and a list in a list takes two of them."""
+    nested: object = "x"
+    for _ in range(depth):
+        nested = [nested]
+    task = polled(server)
+    if accepted:
+        server.complete(task, x=nested)
+        assert server.task(task.task_id).output_data["x"] == value(nested)
+    else:
+        failure = error_of(lambda: server.complete(task, x=nested))
+        assert failure == (grpc.StatusCode.UNKNOWN, "Application error processing RPC", None)
+        assert status(server.task(task.task_id)) == "IN_PROGRESS"
 
 
 # -- OK, and ignored --

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from wire import TERMINAL_WORKFLOW, Failure, values
+from wire import Failure, values
 
 from conductor_grpc.pb.model.rerunworkflowrequest_pb2 import RerunWorkflowRequest
 from conductor_grpc.pb.model.skiptaskrequest_pb2 import SkipTaskRequest
@@ -105,19 +105,3 @@ def by_correlation_id(
     )
     answer = server.workflows.GetWorkflows(request)
     return {correlation_id: list(each.workflows) for correlation_id, each in answer.workflows_by_id.items()}
-
-
-def decided_to_its_end(server: ServerUnderTest, workflow_id: str) -> Workflow:
-    """The workflow once it has ended, where the server may have lost sight of a JOIN that it took up again.
-
-    That happens now and then on Redis; there, and after every rerun, only a decide evaluates the JOIN.
-    """
-
-    def look() -> Workflow | None:
-        server.decide(workflow_id)
-        workflow = server.get(workflow_id)
-        return workflow if workflow.status in TERMINAL_WORKFLOW else None
-
-    ended = server.until(look)
-    assert ended is not None
-    return ended

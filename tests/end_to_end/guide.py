@@ -1,4 +1,5 @@
-"""The README as data: its files and its command lines, so that the tests run what the reader is told to."""
+"""The README and the pages in docs/ as data: their files and their command lines, so that the tests run what the
+reader is told to."""
 
 from __future__ import annotations
 
@@ -7,17 +8,27 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 _TITLED = re.compile(r'^( *)```\w+ title="([^"]+)"\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ (.*)$", re.MULTILINE)
 
 
-def files() -> dict[str, str]:
+def files(page: str = "README.md") -> dict[str, str]:
     """The blocks with a title, by title."""
-    return {title: textwrap.dedent(content) for _, title, content in _TITLED.findall(README)}
+    return {title: textwrap.dedent(content) for _, title, content in _TITLED.findall(text(page))}
 
 
-def commands(beginning: str) -> list[str]:
+def write_files(folder: Path, page: str = "README.md") -> None:
+    """Makes a folder as it is when the reader has typed everything."""
+    for name, content in files(page).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def commands(beginning: str, page: str = "README.md") -> list[str]:
     """The lines `$ ...` of its shell blocks that begin so, in their order."""
-    return [line for line in _COMMAND.findall(README) if line.startswith(beginning)]
+    return [line for line in _COMMAND.findall(text(page)) if line.startswith(beginning)]
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")

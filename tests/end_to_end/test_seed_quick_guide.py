@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command import conductor_grpc, end, environment, running
-from guide import ROOT, commands, files
+from guide import ROOT, commands, files, write_files
 from rest_user import RestUser
 
 from conductor_grpc import Configuration, TaskPoller, worker_task
@@ -43,8 +43,7 @@ def curl(real_server: ServerAddress) -> RestUser:
 @pytest.fixture
 def guide(tmp_path: Path) -> Path:
     """A folder with all files that the guide makes the reader write."""
-    for name, content in files().items():
-        (tmp_path / name).write_text(content)
+    write_files(tmp_path)
     return tmp_path
 
 

@@ -186,9 +186,7 @@ def test_a_stream_gives_what_it_has_before_it_fails(strict: Served) -> None:
         ("easy", grpc.StatusCode.INVALID_ARGUMENT, "this is no conductor.grpc.events.AddEventHandlerRequest: "),
     ],
 )
-def test_what_is_no_message(
-    mode: str, code: grpc.StatusCode, details: str, request: pytest.FixtureRequest
-) -> None:
+def test_what_is_no_message(mode: str, code: grpc.StatusCode, details: str, request: pytest.FixtureRequest) -> None:
     served = request.getfixturevalue(mode)
     call = served.channel.unary_unary("/conductor.grpc.events.EventService/AddEventHandler")
     error = served.error_of(lambda: call(b"\x0a\x05ab"))

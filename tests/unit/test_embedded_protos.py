@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from embedded_records import task_record, workflow_record
+from embedded_workflows import task_record, workflow_record
 from google.protobuf import any_pb2, text_format
 
 from conductor_grpc.clients.results import WorkflowStatus

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from embedded_records import task_record, workflow_record
+from embedded_workflows import task_record, workflow_record
 
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.pb.services.search_pb2 import Request
@@ -175,7 +175,14 @@ def test_free_text_is_sought_in_the_summary(engine: Any, text: str, found: list[
 
 @pytest.mark.parametrize(
     ("start", "size", "found"),
-    [(0, 2, ["w0", "w1"]), (2, 2, ["w2"]), (9, 2, []), (-1, 1, ["w0"]), (0, -1, ["w0", "w1", "w2"]), (1, 5000, ["w1", "w2"])],
+    [
+        (0, 2, ["w0", "w1"]),
+        (2, 2, ["w2"]),
+        (9, 2, []),
+        (-1, 1, ["w0"]),
+        (0, -1, ["w0", "w1", "w2"]),
+        (1, 5000, ["w1", "w2"]),
+    ],
 )
 def test_pages(engine: Any, start: int, size: int, found: list[str]) -> None:
     hits = find_workflows(engine, Request(start=start, size=size))

@@ -97,7 +97,7 @@ def _print_for_people(
     screen.print(_part(columns, rows, inside), crop=False)
     for row in rows:
         for index in told:
-            if index not in inside and row[index] not in _EMPTY:
+            if index not in inside and (row[index] not in _EMPTY or (empty_columns and row[index])):
                 line = f"{row[0]}: {columns[index].lower()}: {row[index]}"
                 screen.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -67,9 +67,9 @@ def _details(task: Task, logs: Sequence[TaskLog]) -> Iterator[str]:
 
 
 def _labelled(label: str, text: str) -> Iterator[str]:
-    """Nothing for no text; the lines after the first stand under the first."""
+    """Nothing for no text; of several lines the others are indented."""
     for index, line in enumerate(text.splitlines()):
-        yield f"{label} {line}" if index == 0 else f"{' ' * len(label)} {line}"
+        yield f"{label} {line}" if index == 0 else f"    {line}"
 
 
 def _hint(run: Workflow, task: Task) -> str:
@@ -79,15 +79,16 @@ def _hint(run: Workflow, task: Task) -> str:
     name = task.reference_task_name
     if task.callback_after_seconds or task.start_delay_in_seconds:
         seconds = max(task.callback_after_seconds, task.start_delay_in_seconds)
-        return f"{name} is to wait {seconds} s: conductor_server.clock.advance({seconds}) makes them pass at once."
-    if run.status is WorkflowStatus.PAUSED or task.poll_count:
+        return f"{name} is not due for {seconds} s: conductor_server.clock.advance({seconds}) makes them pass at once."
+    served_by_workers = task.task_type == task.task_def_name
+    if run.status is WorkflowStatus.PAUSED or task.poll_count or not served_by_workers:
         return ""
     domain = f" of the domain {task.domain!r}" if task.domain else ""
     return f"{name} has not been polled: does run_worker run a worker for {task.task_type!r}{domain}?"
 
 
 def _json(payload: object) -> str:
-    return json.dumps(payload, ensure_ascii=False)
+    return json.dumps(payload, ensure_ascii=False, sort_keys=True)  # the wire has no order
 
 
 def _time(milliseconds: int) -> str:

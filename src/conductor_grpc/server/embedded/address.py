@@ -25,7 +25,7 @@ class Address:
     def __post_init__(self) -> None:
         if not isinstance(self.host, str) or not self.host:
             raise LauncherError(f"host is {self.host!r}, expected a name or an IP address of this machine")
-        if not isinstance(self.port, int) or not 0 <= self.port <= 65535:
+        if not isinstance(self.port, int) or isinstance(self.port, bool) or not 0 <= self.port <= 65535:
             raise LauncherError(f"port is {self.port!r}, expected 1 to 65535, or 0 for one that is free")
 
     def __str__(self) -> str:
@@ -46,17 +46,11 @@ class Address:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as error:
             raise LauncherError(f"host is {self.host!r}, which cannot be resolved: {error.strerror}") from error
-        for family, kind, protocol, _, socket_address in found:
-            self._try(socket.socket(family, kind, protocol), socket_address)
-
-    def _try(self, probe: socket.socket, socket_address: tuple[Any, ...]) -> None:
-        with contextlib.closing(probe):
-            # As gRPC does: connections of a server just stopped, still in TIME_WAIT, are no obstacle.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(socket_address)
-            except OSError as error:
-                raise LauncherError(self._why(error)) from error
+        obstacles = [obstacle for each in found if (obstacle := _obstacle(*each)) is not None]
+        taken = [obstacle for obstacle in obstacles if obstacle.errno == errno.EADDRINUSE]
+        # A name may stand for several addresses, of which gRPC takes those that this machine has.
+        if taken or len(obstacles) == len(found):
+            raise LauncherError(self._why((taken or obstacles)[0]))
 
     def _why(self, error: OSError) -> str:
         if error.errno == errno.EADDRINUSE:
@@ -67,3 +61,15 @@ class Address:
         if error.errno == errno.EACCES:
             return f"port {self.port} is not for ordinary users; choose one above 1023"
         return f"cannot listen on {self}: {error.strerror}"
+
+
+def _obstacle(family: int, kind: int, protocol: int, _name: str, address: tuple[Any, ...]) -> OSError | None:
+    """Why a server cannot listen on one of the addresses; None if it can."""
+    try:
+        with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
+            # As gRPC does: connections of a server just stopped, still in TIME_WAIT, are no obstacle.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error
+    return None

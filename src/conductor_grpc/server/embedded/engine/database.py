@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
@@ -53,6 +54,12 @@ def open_database(path: Path) -> sqlite3.Connection:
     """
     if not path.parent.is_dir():
         raise LauncherError(f"cannot make the database {path}: there is no folder {path.parent}; make it first")
+    # SQLite puts files of its own beside it.
+    for place in (path, path.parent):
+        if place.exists() and not os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise LauncherError(
+                f"cannot use the database {path}: {place} cannot be written; make it writable, or choose another file"
+            )
     try:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
@@ -71,7 +78,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     for setting in _SETTINGS:
         connection.execute(setting)
-    # Takes the lock, and is refused where nothing can be written.
+    # Takes the lock.
     connection.execute("BEGIN EXCLUSIVE")
     connection.execute("COMMIT")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -94,6 +101,4 @@ def _unusable(path: Path, error: sqlite3.Error) -> LauncherError:
         return LauncherError(f"{path} is in use by another server or program; stop that, or choose another file")
     if "not a database" in text:
         return LauncherError(f"{path} is not an SQLite database; choose another file, or delete it")
-    if "readonly" in text or "read-only" in text:
-        return LauncherError(f"{path} cannot be written: make it and its folder writable, or choose another file")
     return LauncherError(f"cannot use the database {path}: {text}; choose another file, or repair it")

@@ -11,77 +11,115 @@ from typing import TYPE_CHECKING
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.server.embedded.engine import ending, timeouts
 from conductor_grpc.server.embedded.engine.failures import TerminateWorkflow
+from conductor_grpc.server.embedded.engine.records import ended_by
 from conductor_grpc.server.embedded.engine.retries import next_attempt
 from conductor_grpc.server.embedded.engine.scheduling import enter, first_tasks, tasks_after
 from conductor_grpc.worker.status import TaskStatus
 
 if TYPE_CHECKING:
+    from conductor_grpc.server.embedded.engine.control.base import Control
     from conductor_grpc.server.embedded.engine.engine import Engine
     from conductor_grpc.server.embedded.engine.records import TaskRecord, WorkflowRecord
-
-_WORKFLOW_STATUS = {
-    TaskStatus.CANCELED: WorkflowStatus.TERMINATED,
-    TaskStatus.TIMED_OUT: WorkflowStatus.TIMED_OUT,
-}
-"""How a workflow ends when a task has ended so for good; all others: FAILED."""
 
 
 def decide(engine: Engine, workflow: WorkflowRecord) -> None:
     """Brings the workflow as far as it goes by itself. Under the engine's lock."""
-    try:
-        while _step(engine, workflow):
-            pass
-    except TerminateWorkflow as end:
-        ending.fail(engine, workflow, end.status, end.reason, end.task)
+    while _Decision(engine, workflow).make():
+        pass
 
 
-def _step(engine: Engine, workflow: WorkflowRecord) -> bool:
-    """One decision; True if another may find more to do."""
-    if not workflow.is_open:
-        return False
-    timeouts.check_workflow(engine, workflow)
-    if workflow.status is WorkflowStatus.PAUSED:
-        return False
-    successors = _successors(engine, workflow)
-    terminate = ending.ended_by_terminate(workflow)
-    if terminate is not None:
-        _end_by_terminate(engine, workflow, terminate)
-        return False
-    if not successors and _is_done(workflow):
-        ending.complete(engine, workflow)
-        return False
-    entered = enter(engine, workflow, successors)
-    changed = any(not task.is_open for task in entered)
-    for task in workflow.tasks:
-        control = engine.controls.get(task.plan.type) if task.is_open else None
-        if control is not None:
-            changed |= control.execute(engine, task)
-    return changed
+class _Decision:
+    """One look at a workflow. One that ends it stores nothing of what it has found out about its tasks, except for
+    the task that is to blame (seen on 3.32.1: an optional task that fails last stays FAILED)."""
 
+    def __init__(self, engine: Engine, workflow: WorkflowRecord) -> None:
+        self._engine = engine
+        self._workflow = workflow
+        self._found: list[tuple[TaskRecord, TaskStatus, str, int]] = []
+        """Tasks with their state before this decision changed it."""
 
-def _successors(engine: Engine, workflow: WorkflowRecord) -> list[TaskRecord]:
-    """New attempts at what has failed, and what follows that which has ended."""
-    if not workflow.tasks:
-        return first_tasks(engine, workflow)
-    successors: dict[str, TaskRecord] = {}
-    executed = {task.reference_name for task in workflow.tasks if task.executed}
-    for task in workflow.tasks:
-        if task.retried or task.executed or task.status is TaskStatus.SKIPPED:
-            continue
-        if task.is_open:
-            timeouts.check_task(engine, task)
-        if task.has_failed:
-            attempt = _retry(engine, task)
+    def make(self) -> bool:
+        """True if another decision may find more to do."""
+        workflow = self._workflow
+        if not workflow.is_open:
+            return False
+        try:
+            return self._make()
+        except TerminateWorkflow as end:
+            self._forget(except_for=end.task)
+            ending.fail(self._engine, workflow, end.status, end.reason, end.task)
+            return False
+
+    def _make(self) -> bool:
+        engine, workflow = self._engine, self._workflow
+        timeouts.check_workflow(engine, workflow)
+        if workflow.status is WorkflowStatus.PAUSED:
+            return False
+        successors = self._successors()
+        terminate = ending.ended_by_terminate(workflow)
+        if terminate is not None:
+            _end_by_terminate(engine, workflow, terminate)
+            return False
+        if not successors and _is_done(workflow):
+            self._forget()
+            ending.complete(engine, workflow)
+            return False
+        entered = enter(engine, workflow, successors)
+        changed = any(not task.is_open for task in entered)
+        for task in workflow.tasks:
+            control = engine.controls.get(task.plan.type) if task.is_open else None
+            if control is not None:
+                changed |= _run(engine, control, task)
+        return changed
+
+    def _successors(self) -> list[TaskRecord]:
+        """New attempts at what has failed, and what follows that which has ended."""
+        engine, workflow = self._engine, self._workflow
+        if not workflow.tasks:
+            return first_tasks(engine, workflow)
+        successors: dict[str, TaskRecord] = {}
+        executed = {task.reference_name for task in workflow.tasks if task.executed}
+        for task in workflow.tasks:
+            if task.retried or task.executed or task.status is TaskStatus.SKIPPED:
+                continue
+            attempt = self._look_at(task)
             if attempt is not None:
                 successors[attempt.reference_name] = attempt
                 executed.discard(attempt.reference_name)
-                continue
-        if not task.is_open:
-            task.executed = True
-            engine.touch(task)
-            for follower in tasks_after(engine, task):
-                successors.setdefault(follower.reference_name, follower)
-    return [task for name, task in successors.items() if name not in executed]
+            elif not task.is_open:
+                task.executed = True
+                engine.touch(task)
+                for follower in tasks_after(engine, task):
+                    successors.setdefault(follower.reference_name, follower)
+        return [task for name, task in successors.items() if name not in executed]
+
+    def _look_at(self, task: TaskRecord) -> TaskRecord | None:
+        """The next attempt at a task that has failed or whose time is over, if there is to be one."""
+        before = (task, task.status, task.reason, task.end_time)
+        try:
+            if task.is_open:
+                timeouts.check_task(self._engine, task)
+            return _retry(self._engine, task) if task.has_failed else None
+        finally:
+            if task.status is not before[1]:
+                self._found.append(before)
+
+    def _forget(self, *, except_for: TaskRecord | None = None) -> None:
+        for task, *before in self._found:
+            if task is not except_for:
+                task.status, task.reason, task.end_time = before
+
+
+def _run(engine: Engine, control: Control, task: TaskRecord) -> bool:
+    """Starts an open task that the engine runs itself, if its time has come, and takes it further.
+
+    True if the workflow has changed.
+    """
+    if task.status is TaskStatus.SCHEDULED:
+        if engine.clock.now() < task.deliver_at:
+            return False
+        control.start(engine, task)
+    return control.execute(engine, task) if task.is_open else True
 
 
 def _retry(engine: Engine, task: TaskRecord) -> TaskRecord | None:
@@ -99,11 +137,12 @@ def _retry(engine: Engine, task: TaskRecord) -> TaskRecord | None:
         return None
     if task.plan.proto.permissive:
         return None
-    raise TerminateWorkflow(_account(task), _WORKFLOW_STATUS.get(task.status, WorkflowStatus.FAILED), task)
+    raise TerminateWorkflow(_account(task), ended_by(task.status), task)
 
 
 def _account(task: TaskRecord) -> str:
-    return f"Task {task.task_id} failed with status: {task.status} and reason: '{task.reason}'"
+    status = ended_by(task.status).value
+    return f"Task {task.task_id} failed with status: {status} and reason: '{task.reason}'"
 
 
 def _is_done(workflow: WorkflowRecord) -> bool:
@@ -113,7 +152,7 @@ def _is_done(workflow: WorkflowRecord) -> bool:
     latest = {task.reference_name: task for task in workflow.tasks}
     failed = [task for task in latest.values() if task.has_failed]
     if failed:
-        raise TerminateWorkflow(" ".join(_account(task) for task in failed), WorkflowStatus.FAILED, failed[-1])
+        raise TerminateWorkflow(" ".join(_account(task) for task in failed), WorkflowStatus.FAILED)
     return all(plan.reference_name in latest for plan in workflow.plan.tasks)
 
 
@@ -123,5 +162,8 @@ def _end_by_terminate(engine: Engine, workflow: WorkflowRecord, task: TaskRecord
     text = str(reason) if reason else f"Workflow is {status.value} by TERMINATE task: {task.task_id}"
     if status is WorkflowStatus.COMPLETED:
         ending.complete(engine, workflow, text)
+        for each in workflow.tasks:
+            if each.is_open:
+                ending.cancel(engine, each)
     else:
         ending.fail(engine, workflow, status, text, task)

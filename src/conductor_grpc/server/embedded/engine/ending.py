@@ -17,15 +17,14 @@ if TYPE_CHECKING:
     from conductor_grpc.server.embedded.engine.records import Payload, TaskRecord, WorkflowRecord
 
 _FAILURE_WORKFLOW_KEY = "conductor.failure_workflow"
+_FAILED = frozenset({TaskStatus.FAILED, TaskStatus.FAILED_WITH_TERMINAL_ERROR})
 
 
 def complete(engine: Engine, workflow: WorkflowRecord, reason: str = "") -> None:
-    """Everything has been done, or a TERMINATE task says that it has, for this reason; what is open is cancelled."""
+    """Everything has been done, or a TERMINATE task says that it has, for this reason."""
     workflow.output = output_of(workflow, None)
-    for each in workflow.tasks:
-        if each.is_open:
-            cancel(engine, each)
-    _close(engine, workflow, WorkflowStatus.COMPLETED, reason)
+    workflow.reason = reason
+    _close(engine, workflow, WorkflowStatus.COMPLETED)
 
 
 def fail(
@@ -39,11 +38,12 @@ def fail(
 ) -> None:
     """Ends it before its end: cancels what is open and starts its failure workflow."""
     workflow.output = output_of(workflow, task)
+    workflow.reason = reason
+    workflow.status = status
     for each in workflow.tasks:
         if each.is_open:
             cancel(engine, each)
-    _note_failures(workflow)
-    _close(engine, workflow, status, reason)
+    _close(engine, workflow, status)
     if failure_workflow and workflow.plan.definition.failure_workflow:
         _start_failure_workflow(engine, workflow, task)
 
@@ -52,14 +52,16 @@ def cancel(engine: Engine, task: TaskRecord) -> None:
     """An open task that nobody shall go on with; a sub-workflow is terminated with it."""
     task.status = TaskStatus.CANCELED
     task.end_time = engine.clock.now()
+    task.update_time = task.update_time or task.end_time
     engine.queues.remove(task)
     engine.touch(task)
     engine.on_task_ended(task)
-    if task.sub_workflow_id:
-        child = engine.shelf.find(task.sub_workflow_id)
-        if child is not None and child.is_open:
-            reason = f"Parent workflow has been terminated with reason: {task.workflow.reason}"
-            fail(engine, child, WorkflowStatus.TERMINATED, reason)
+    child = engine.shelf.find(task.sub_workflow_id)
+    if child is not None and child.is_open:
+        workflow = task.workflow
+        why = f"reason: {workflow.reason}" if workflow.reason else f"status {workflow.status.value}"
+        reason = f"Parent workflow has been terminated with {why}"
+        fail(engine, child, WorkflowStatus.TERMINATED, reason, failure_workflow=False)
 
 
 def output_of(workflow: WorkflowRecord, task: TaskRecord | None) -> Payload:
@@ -84,18 +86,23 @@ def ended_by_terminate(workflow: WorkflowRecord) -> TaskRecord | None:
     return None
 
 
-def _close(engine: Engine, workflow: WorkflowRecord, status: WorkflowStatus, reason: str) -> None:
+def _close(engine: Engine, workflow: WorkflowRecord, status: WorkflowStatus) -> None:
+    _note_failures(workflow)
     workflow.status = status
-    workflow.reason = reason
     workflow.end_time = engine.clock.now()
     engine.touch(workflow)
     engine.on_workflow_ended(workflow)
 
 
 def _note_failures(workflow: WorkflowRecord) -> None:
-    failed = [each for each in workflow.tasks if each.has_failed and each.status is not TaskStatus.CANCELED]
-    workflow.failed_reference_names = list(dict.fromkeys(each.reference_name for each in failed))
-    workflow.failed_task_names = list(dict.fromkeys(each.name for each in failed))
+    """Adds to the names of what has failed, at last or not, those of this run; what timed out is not among them."""
+    failed = [each for each in workflow.tasks if each.status in _FAILED]
+    references = [*workflow.failed_reference_names, *(each.reference_name for each in failed)]
+    names = [*workflow.failed_task_names, *(each.name for each in failed)]
+    workflow.failed_reference_names, workflow.failed_task_names = (
+        list(dict.fromkeys(references)),
+        list(dict.fromkeys(names)),
+    )
 
 
 def _start_failure_workflow(engine: Engine, workflow: WorkflowRecord, task: TaskRecord | None) -> None:

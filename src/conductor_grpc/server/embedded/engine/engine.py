@@ -7,6 +7,7 @@ happened are decided, what has changed is saved, and alarms are set to when a wo
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from conductor_grpc.server.embedded.engine import decider, polling, timeouts
@@ -14,6 +15,7 @@ from conductor_grpc.server.embedded.engine.alarms import Alarms
 from conductor_grpc.server.embedded.engine.control import CONTROLS
 from conductor_grpc.server.embedded.engine.control.sub_workflow import child_ended
 from conductor_grpc.server.embedded.engine.limits import ConcurrencyLimits, RateLimits
+from conductor_grpc.server.embedded.engine.logs import StrayLogs
 from conductor_grpc.server.embedded.engine.polls import PollHistory
 from conductor_grpc.server.embedded.engine.queues import TaskQueues
 from conductor_grpc.server.embedded.engine.records import TaskRecord
@@ -51,6 +53,9 @@ class Engine:
         self.shelf = Shelf(keep_finished)
         self.alarms = Alarms()
         """Of open workflows, by id."""
+        self.stray_logs = StrayLogs()
+        self.extending: Counter[str] = Counter()
+        """Strict mode: by task id, how many extensions of its lease have read the task and not written it back."""
         self._in_transaction = False
         self._touched: dict[TaskRecord | WorkflowRecord, None] = {}
         self._to_decide: dict[WorkflowRecord, None] = {}
@@ -79,6 +84,25 @@ class Engine:
     def touch(self, record: TaskRecord | WorkflowRecord) -> None:
         """Says that a record has changed: it is saved at the end of the transaction."""
         self._touched[record] = None
+
+    def forget(self, task: TaskRecord) -> None:
+        """Takes a task out of its workflow for good."""
+        task.workflow.tasks.remove(task)
+        self.queues.remove(task)
+        self.shelf.remove_task(task)
+        self.on_task_ended(task)
+        self._touched.pop(task, None)
+        self.store.delete_task(task)
+
+    def remove(self, workflow: WorkflowRecord) -> None:
+        """Takes a workflow away for good, with its tasks; its sub-workflows go on."""
+        for task in list(workflow.tasks):
+            self.forget(task)
+        self._touched.pop(workflow, None)
+        self._to_decide.pop(workflow, None)
+        self.alarms.clear(workflow.workflow_id)
+        for gone in [workflow, *self.shelf.remove(workflow)]:
+            self.store.delete_workflow(gone.workflow_id)
 
     def decide_soon(self, workflow: WorkflowRecord) -> None:
         """The workflow is decided before the transaction ends."""

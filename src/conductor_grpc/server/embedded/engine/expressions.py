@@ -106,7 +106,7 @@ def _describe_task(task: TaskRecord) -> dict[str, Any]:
         "status": task.status.value,
         "referenceTaskName": task.reference_name,
         "retryCount": task.retry_count,
-        "correlationId": task.workflow.correlation_id,
+        "correlationId": task.correlation_id,
         "pollCount": task.poll_count,
         "taskDefName": task.name,
         "scheduledTime": task.scheduled_time,

@@ -5,9 +5,13 @@ The engine raises these; `services` turns them into gRPC statuses, in strict mod
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import grpc
+
+if TYPE_CHECKING:
+    from conductor_grpc.clients.results import WorkflowStatus
+    from conductor_grpc.server.embedded.engine.records import TaskRecord
 
 
 class EngineError(Exception):
@@ -59,6 +63,13 @@ class IllegalStateFailure(EngineError):
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
+class NonTransientFailure(EngineError):
+    """It would fail again however often it is tried."""
+
+    java_class = "com.netflix.conductor.core.exception.NonTransientException"
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
 class UnmappableValue(EngineError):
     """A value that the released server cannot put on the wire: any integer. Raised in strict mode only."""
 
@@ -73,6 +84,12 @@ class UnsetValue(EngineError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class ClassCastFailure(EngineError):
+    """A value of a type that the released server does not expect. Raised in strict mode only."""
+
+    java_class = "java.lang.ClassCastException"
+
+
 class UnsupportedFailure(EngineError):
     """Only the released server can do this. Its message is always shown, in strict mode too: nobody but us says it."""
 
@@ -83,7 +100,7 @@ class UnsupportedFailure(EngineError):
 class TerminateWorkflow(Exception):
     """The decider's way to end a workflow that cannot go on; never leaves the engine."""
 
-    def __init__(self, reason: str, status: object, task: object = None) -> None:
+    def __init__(self, reason: str, status: WorkflowStatus, task: TaskRecord | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.status = status

@@ -66,7 +66,9 @@ class ConcurrencyLimits:
         free = max(limit - self._in_progress(task.name), 0)
         # One that was put back since for another reason, such as a worker's callback, has a time of its own.
         may_run = [
-            each for each in self._first(task.name, limit) if each.queued and self._held_back.get(each) == each.deliver_at
+            each
+            for each in self._first(task.name, limit)
+            if each.queued and self._held_back.get(each) == each.deliver_at
         ]
         return may_run[:free]
 

@@ -31,6 +31,14 @@ RETRIABLE = frozenset(
 """States after which another attempt may be made."""
 
 
+_ENDED_BY = {TaskStatus.CANCELED: WorkflowStatus.TERMINATED, TaskStatus.TIMED_OUT: WorkflowStatus.TIMED_OUT}
+
+
+def ended_by(status: TaskStatus) -> WorkflowStatus:
+    """How a workflow ends when one of its tasks has ended so, for good."""
+    return _ENDED_BY.get(status, WorkflowStatus.FAILED)
+
+
 @dataclass(slots=True, eq=False)
 class TaskLog:
     """One line of a task's log."""

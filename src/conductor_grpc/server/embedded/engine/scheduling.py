@@ -19,7 +19,13 @@ _NO_DOMAIN = "NO_DOMAIN"
 
 
 def tasks_for(engine: Engine, workflow: WorkflowRecord, plan: TaskPlan, iteration: int = 0) -> list[TaskRecord]:
-    """The records with which a task of the definition begins; not yet in the workflow."""
+    """The records with which a task of the definition begins; not yet in the workflow.
+
+    None for a task that has been skipped beforehand: a branch, case or loop that begins with one begins with nothing.
+    """
+    skipped = workflow.by_reference(plan.reference_name)
+    if skipped is not None and skipped.status is TaskStatus.SKIPPED:
+        return []
     control = engine.controls.get(plan.type)
     if control is not None:
         return control.schedule(engine, workflow, plan, iteration)
@@ -73,7 +79,7 @@ def enter(engine: Engine, workflow: WorkflowRecord, tasks: Iterable[TaskRecord])
 
 def _enter_one(engine: Engine, workflow: WorkflowRecord, task: TaskRecord) -> None:
     now = engine.clock.now()
-    task.seq = len(workflow.tasks) + 1
+    task.seq = max((each.seq for each in workflow.tasks), default=0) + 1
     task.scheduled_time = now
     task.first_scheduled_time = task.first_scheduled_time or now
     workflow.tasks.append(task)

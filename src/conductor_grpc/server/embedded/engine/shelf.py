@@ -148,10 +148,10 @@ class Shelf:
     # Sub-workflows can be nested as deep as anybody likes, so these two do not call themselves.
 
     def _release(self, workflow: WorkflowRecord) -> None:
-        """It may go, and what stayed for its sake, children before their parents."""
+        """It may go, and what stayed for its sake: children before their parents, in the order in which they ended."""
         family = [workflow]
         for member in family:
-            family.extend(self._children.pop(member.workflow_id, {}).values())
+            family.extend(reversed(self._children.pop(member.workflow_id, {}).values()))
         for member in reversed(family):
             self._finished[member.workflow_id] = member
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conductor_grpc.server.embedded.engine.failures import NotFoundFailure
+from conductor_grpc.server.embedded.engine.keep_last import check_keep_last
 from conductor_grpc.server.embedded.engine.records import WorkflowRecord
 from conductor_grpc.server.embedded.engine.tasks import new_id
 from conductor_grpc.server.embedded.engine.values import from_values
@@ -36,18 +37,22 @@ def start_workflow(
     :param definition: taken instead of a registered one.
     :param parent: the SUB_WORKFLOW task that it is started by.
     :raises NotFoundFailure: nothing is registered under this name and version.
+    :raises EngineError: it cannot be executed.
     """
     with engine.transaction():
         if definition is None:
             definition = engine.registry.workflow_definition(name, version)
         if definition is None:
-            raise NotFoundFailure(f"No such workflow found by name: {name}, version: {version or 'latest'}")
+            raise NotFoundFailure(f"No such workflow defined. name={name}, version={version or 'null'}")
+        plan = engine.registry.plan(definition)
+        check_keep_last(plan, strict=engine.strict)
         # An empty input is left as it is: the released server applies the template only over REST then.
         template = from_values(definition.input_template) if workflow_input else {}
         workflow = WorkflowRecord(
             workflow_id=new_id(),
-            plan=engine.registry.plan(definition),
+            plan=plan,
             input={**template, **workflow_input},
+            variables=from_values(definition.variables),
             create_time=engine.clock.now(),
             correlation_id=correlation_id,
             priority=priority,

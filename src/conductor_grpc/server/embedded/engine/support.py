@@ -48,6 +48,11 @@ _REMEDY = "run a real server for it: `conductor-grpc server`"
 
 def check_supported(definition: WorkflowDef) -> None:
     """Raises UnsupportedFailure, which names what it is and what to do, if the engine cannot run all of it."""
+    if definition.schema_version != 2:
+        raise UnsupportedFailure(
+            f"{definition.name}: schema_version {definition.schema_version} stands for an obsolete kind of expressions,"
+            f" the embedded server knows 2 only; {_REMEDY}"
+        )
     for task in walk(definition.tasks):
         where = f"task {task.task_reference_name}"
         if task.type in _SERVER_TYPES:
@@ -72,8 +77,6 @@ def _check_switch(task: WorkflowTask, where: str) -> None:
 
 
 def _check_do_while(task: WorkflowTask, where: str) -> None:
-    if "keepLastN" in task.input_parameters:
-        raise UnsupportedFailure(f"{where}: the embedded server keeps the output of all turns, not of keepLastN; {_REMEDY}")
     try:
         LoopCondition.parse(task.loop_condition)
     except InvalidLoopConditionError as error:

@@ -37,6 +37,7 @@ def new_task(
         iteration=iteration,
         correlation_id=workflow.correlation_id,
         start_delay_seconds=plan.proto.start_delay,
+        callback_after_seconds=plan.proto.start_delay if plan.type == "SIMPLE" else 0,
         response_timeout_seconds=plan.task_definition.response_timeout_seconds,
     )
     task.input = input_of(task)
@@ -44,8 +45,10 @@ def new_task(
 
 
 def new_attempt(task: TaskRecord) -> TaskRecord:
-    """A task in the place of one that has ended, its input evaluated anew; not yet in the workflow."""
+    """A task in the place of one that has ended, its input parameters evaluated anew; not yet in the workflow."""
     attempt = new_task(task.workflow, task.plan, task.iteration)
+    # What its type has added to the input stays.
+    attempt.input = {**task.input, **attempt.input}
     attempt.domain = task.domain
     attempt.parent_task_id = task.parent_task_id
     attempt.first_scheduled_time = task.first_scheduled_time

@@ -6,7 +6,7 @@ decide at the very moment.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.pb.model.taskdef_pb2 import TaskDef
@@ -42,47 +42,64 @@ def check_task(engine: Engine, task: TaskRecord) -> None:
     Raises TerminateWorkflow where the policy is to end the workflow.
     """
     now = engine.clock.now()
-    definition = task.definition
-    for due, began, seconds, what in _limits(task):
-        if now >= due and seconds > 0:
-            age = (now - began) // SECOND
-            policy = TaskDef.TimeoutPolicy.Name(definition.timeout_policy)
-            _apply_policy(
-                engine,
-                task,
-                f"{what} timed out after {age} seconds. {_CONFIGURED[what]} configured as {seconds} seconds. Timeout"
-                f" policy configured to {policy}",
-            )
+    for limit in _limits(task):
+        if now >= limit.due:
+            _apply_policy(engine, task, limit.reason(task, (now - limit.began) // SECOND))
             if not task.is_open:
                 return
     if now >= _response_due(task):
         _time_out(
             engine,
             task,
-            f"responseTimeout: {definition.response_timeout_seconds} exceeded for the taskId: {task.task_id} with Task"
-            f" Definition: {definition.name}",
+            f"responseTimeout: {task.definition.response_timeout_seconds} exceeded for the taskId: {task.task_id} with"
+            f" Task Definition: {task.definition.name}",
         )
 
 
-_CONFIGURED = {"Task": "Timeout", "Task poll": "Timeout", "Task total": "Total timeout"}
+class _Limit(NamedTuple):
+    """A time to which the timeout policy applies."""
+
+    due: int
+    began: int
+    seconds: int
+    text: str
+
+    def reason(self, task: TaskRecord, elapsed: int) -> str:
+        policy = TaskDef.TimeoutPolicy.Name(task.definition.timeout_policy)
+        return self.text.format(
+            name=task.definition.name, id=task.task_id, elapsed=elapsed, seconds=self.seconds, policy=policy
+        )
+
+
+# The released server's words.
+_TOTAL = (
+    "Task {name}/{id} exceeded total timeout of {seconds} seconds (elapsed {elapsed} seconds across all attempts"
+    " including retry delays). Timeout policy: {policy}"
+)
+_EXECUTION = (
+    "Task timed out after {elapsed} seconds. Timeout configured as {seconds} seconds. Timeout policy configured to"
+    " {policy}"
+)
+_POLL = (
+    "Task poll timed out after {elapsed} seconds. Poll timeout configured as {seconds} seconds. Timeout policy"
+    " configured to {policy}"
+)
 
 _NEVER = 2**62
 
 
-def _limits(task: TaskRecord) -> Iterator[tuple[int, int, int, str]]:
-    """(when it is over, since when it counts, seconds, what) of the times to which the timeout policy applies."""
+def _limits(task: TaskRecord) -> Iterator[_Limit]:
     definition = task.definition
     delay = task.start_delay_seconds * SECOND
     if definition.total_timeout_seconds > 0 and task.first_scheduled_time:
         seconds = definition.total_timeout_seconds
-        yield task.first_scheduled_time + seconds * SECOND, task.first_scheduled_time, seconds, "Task total"
+        yield _Limit(task.first_scheduled_time + seconds * SECOND, task.first_scheduled_time, seconds, _TOTAL)
     if definition.timeout_seconds > 0 and task.start_time:
-        began = task.start_time + delay
-        yield began + definition.timeout_seconds * SECOND, began, definition.timeout_seconds, "Task"
+        seconds, began = definition.timeout_seconds, task.start_time + delay
+        yield _Limit(began + seconds * SECOND, began, seconds, _EXECUTION)
     if definition.poll_timeout_seconds > 0 and task.status is TaskStatus.SCHEDULED:
-        began = task.scheduled_time + delay
-        seconds = definition.poll_timeout_seconds
-        yield began + (seconds + task.callback_after_seconds) * SECOND, began, seconds, "Task poll"
+        seconds, began = definition.poll_timeout_seconds, task.scheduled_time + delay
+        yield _Limit(began + (seconds + task.callback_after_seconds) * SECOND, began, seconds, _POLL)
 
 
 def _response_due(task: TaskRecord) -> int:
@@ -112,6 +129,8 @@ def _time_out(engine: Engine, task: TaskRecord, reason: str) -> None:
 
 def next_look(workflow: WorkflowRecord, now: int) -> int | None:
     """When (ms) the workflow must be decided again though nobody asks; None: never."""
+    if workflow.status is WorkflowStatus.PAUSED:
+        return None
     times = [due for due in _due_times(workflow) if due < _NEVER]
     # What an ALERT_ONLY policy has let pass is not looked at again.
     return min((due for due in times if due > now), default=None)
@@ -123,10 +142,10 @@ def _due_times(workflow: WorkflowRecord) -> Iterator[int]:
         yield workflow_began(workflow) + definition.timeout_seconds * SECOND
     for task in workflow.tasks:
         if task.is_open:
-            for due, *_ in _limits(task):
-                yield due
+            for limit in _limits(task):
+                yield limit.due
             yield _response_due(task)
-            if task.plan.type == "WAIT" and task.deliver_at:
+            if not task.queued:  # the engine runs it itself, and shall start it, or end its wait
                 yield task.deliver_at
 
 

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from conductor_grpc.pb.model.taskresult_pb2 import TaskResult
-from conductor_grpc.server.embedded.engine.failures import ConstraintViolation
+from conductor_grpc.server.embedded.engine import logs
+from conductor_grpc.server.embedded.engine.failures import ConstraintViolation, NonTransientFailure
 from conductor_grpc.server.embedded.engine.records import TaskLog
 from conductor_grpc.server.embedded.engine.scheduling import offer
 from conductor_grpc.server.embedded.engine.timeouts import SECOND
@@ -16,9 +17,6 @@ from conductor_grpc.worker.status import TaskStatus
 if TYPE_CHECKING:
     from conductor_grpc.server.embedded.engine.engine import Engine
     from conductor_grpc.server.embedded.engine.records import Payload, TaskRecord
-
-LOGS_PER_UPDATE = 10
-"""More are dropped (`conductor.app.taskExecLogSizeLimit`)."""
 
 _RACE_WINDOW = 0.003
 """Seconds between the read and the write of a lease extension: seen to undo a completion up to 3 ms apart."""
@@ -46,14 +44,28 @@ def update_task(engine: Engine, result: TaskResult) -> None:
         if not task.is_open or not workflow.is_open:
             return
         _apply(engine, task, result, status, output)
+        if task.external_output_path:
+            # There is no such storage. As on the released server the task is stored, and its workflow not decided.
+            raise NonTransientFailure(
+                f"Unable to download payload from external storage path: {task.external_output_path}"
+            )
+        if not engine.extending[task.task_id]:
+            engine.decide_soon(workflow)
+            return
+    # The released server decides a while after it has stored the task: an extension may come in between.
+    time.sleep(_RACE_WINDOW)
+    with engine.transaction():
         engine.decide_soon(workflow)
 
 
 def _require_ids(result: TaskResult) -> None:
+    missing = []
     if not result.workflow_instance_id:
-        raise ConstraintViolation("updateTask.taskResult.workflowInstanceId: Workflow Id cannot be null or empty")
+        missing.append("updateTask.arg0.workflowInstanceId: Workflow Id cannot be null or empty")
     if not result.task_id:
-        raise ConstraintViolation("updateTask.taskResult.taskId: Task ID cannot be null or empty")
+        missing.append("updateTask.arg0.taskId: Task ID cannot be null or empty")
+    if missing:
+        raise ConstraintViolation(", ".join(missing))
 
 
 def _apply(engine: Engine, task: TaskRecord, result: TaskResult, status: TaskStatus, output: Payload) -> None:
@@ -62,22 +74,23 @@ def _apply(engine: Engine, task: TaskRecord, result: TaskResult, status: TaskSta
     task.reason = result.reason_for_incompletion
     task.worker_id = result.worker_id
     task.callback_after_seconds = result.callback_after_seconds
-    task.sub_workflow_id = result.sub_workflow_id or task.sub_workflow_id
+    task.sub_workflow_id = result.sub_workflow_id  # its child is a workflow of its own then
     if "subWorkflowId" in output:
         task.output = {**output, "subWorkflowId": result.sub_workflow_id}
     task.output_message = result.output_message if result.HasField("output_message") else None
     task.external_output_path = result.external_output_payload_storage_path
-    task.update_time = now
-    for line in result.logs[:LOGS_PER_UPDATE]:
+    for line in result.logs[: logs.PER_UPDATE]:
         task.logs.append(TaskLog(line.log, line.created_time))
     if status is not TaskStatus.IN_PROGRESS:
         task.status = status
         task.end_time = now
         engine.queues.remove(task)
         engine.on_task_ended(task)
-    elif task.plan.type not in engine.controls:
-        task.status = TaskStatus.SCHEDULED
-        offer(engine, task, now + result.callback_after_seconds * SECOND)
+    else:
+        task.update_time = now
+        if task.plan.type not in engine.controls:
+            task.status = TaskStatus.SCHEDULED
+            offer(engine, task, now + result.callback_after_seconds * SECOND)
     engine.touch(task)
 
 
@@ -98,9 +111,13 @@ def _extend_lease(engine: Engine, task_id: str) -> None:
         task = engine.shelf.task(task_id)
         if not task.is_open:
             return
+        engine.extending[task_id] += 1
         as_read = (task.status, task.output, task.reason, task.worker_id, task.end_time, task.executed)
     time.sleep(_RACE_WINDOW)
     with engine.transaction():
+        engine.extending[task_id] -= 1
+        if not engine.extending[task_id]:
+            del engine.extending[task_id]
         task.status, task.output, task.reason, task.worker_id, task.end_time, task.executed = as_read
         task.update_time = engine.clock.now()
         engine.touch(task)

@@ -8,6 +8,7 @@ from conductor_grpc.payload.reference_writer import varint
 from conductor_grpc.pb.model.task_pb2 import Task
 from conductor_grpc.pb.model.workflow_pb2 import Workflow
 from conductor_grpc.server.embedded.engine.values import fill_values
+from conductor_grpc.server.embedded.services.external_storage import fill_payload
 
 if TYPE_CHECKING:
     from conductor_grpc.server.embedded.engine.records import TaskRecord, WorkflowRecord
@@ -40,11 +41,11 @@ def _message(task: TaskRecord, *, strict: bool) -> Task:
     workflow = task.workflow
     message = Task(
         task_type=task.task_type,
-        status=task.status.value,
+        status=task.status,
         reference_task_name=task.reference_name,
         retry_count=task.retry_count,
         seq=task.seq,
-        correlation_id=workflow.correlation_id,
+        correlation_id=task.correlation_id,
         poll_count=task.poll_count,
         task_def_name=task.name,
         scheduled_time=task.scheduled_time,
@@ -65,8 +66,6 @@ def _message(task: TaskRecord, *, strict: bool) -> Task:
         domain=task.domain,
         input_message=task.input_message,
         output_message=task.output_message,
-        external_input_payload_storage_path=task.external_input_path,
-        external_output_payload_storage_path=task.external_output_path,
         workflow_priority=workflow.priority,
         iteration=task.iteration,
         sub_workflow_id=task.sub_workflow_id,
@@ -78,15 +77,19 @@ def _message(task: TaskRecord, *, strict: bool) -> Task:
         definition = task.definition
         message.rate_limit_per_frequency = definition.rate_limit_per_frequency
         message.rate_limit_frequency_in_seconds = definition.rate_limit_frequency_in_seconds
-    fill_values(message.input_data, task.input, strict=strict)
-    fill_values(message.output_data, task.output, strict=strict)
+    message.external_input_payload_storage_path = fill_payload(
+        message.input_data, task.input, task.external_input_path, f"input/{task.task_id}.json", strict=strict
+    )
+    message.external_output_payload_storage_path = fill_payload(
+        message.output_data, task.output, task.external_output_path, f"output/{task.task_id}.json", strict=strict
+    )
     return message
 
 
 def workflow_message(workflow: WorkflowRecord, *, include_tasks: bool, strict: bool) -> Workflow:
     """A `conductor.proto.Workflow`. Raises UnmappableValue in strict mode for an integer in what it holds."""
     message = Workflow(
-        status=workflow.status.value,
+        status=workflow.status,
         end_time=workflow.end_time,
         workflow_id=workflow.workflow_id,
         parent_workflow_id=workflow.parent_workflow_id,

@@ -11,9 +11,10 @@ import grpc
 from conductor_grpc.payload.reference_writer import length_delimited
 from conductor_grpc.pb.model.taskresult_pb2 import TaskResult
 from conductor_grpc.pb.services import task_service_pb2 as pb
-from conductor_grpc.server.embedded.engine import updates
+from conductor_grpc.server.embedded.engine import logs
 from conductor_grpc.server.embedded.engine.failures import IllegalArgumentFailure, UnmappableValue
 from conductor_grpc.server.embedded.engine.polling import poll
+from conductor_grpc.server.embedded.engine.updates import update_task
 from conductor_grpc.server.embedded.services.answers import StatusError, require
 from conductor_grpc.server.embedded.services.protos import task_message, task_wire
 from conductor_grpc.server.embedded.services.search import find_tasks
@@ -96,18 +97,18 @@ class TaskService:
         result = request.result
         if result.status not in TaskResult.Status.values():
             raise IllegalArgumentFailure("Unexpected enum constant: UNRECOGNIZED")
-        updates.update_task(self._engine, result)
+        update_task(self._engine, result)
         return pb.UpdateTaskResponse(task_id=result.task_id)
 
     def AddLog(self, request: pb.AddLogRequest, _context: grpc.ServicerContext) -> pb.AddLogResponse:
         require(request.task_id, "log.arg0: TaskId cannot be null or empty.")
-        updates.add_log(self._engine, request.task_id, request.log)
+        logs.add_log(self._engine, request.task_id, request.log)
         return pb.AddLogResponse()
 
     def GetTaskLogs(self, request: pb.GetTaskLogsRequest, _context: grpc.ServicerContext) -> pb.GetTaskLogsResponse:
         require(request.task_id, "getTaskLogs.arg0: TaskId cannot be null or empty.")
         response = pb.GetTaskLogsResponse()
-        for line in updates.logs(self._engine, request.task_id):
+        for line in logs.logs_of(self._engine, request.task_id):
             response.logs.add(log=line.text, task_id=request.task_id, created_time=line.created_time)
         return response
 

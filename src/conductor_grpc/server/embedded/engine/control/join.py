@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conductor_grpc.server.embedded.engine.control.base import SingleTask, end
 from conductor_grpc.server.embedded.engine.records import SUCCESSFUL
-from conductor_grpc.server.embedded.engine.tasks import loop_reference, new_task
+from conductor_grpc.server.embedded.engine.tasks import loop_reference
 from conductor_grpc.worker.status import TaskStatus
 
 if TYPE_CHECKING:
@@ -14,38 +15,36 @@ if TYPE_CHECKING:
     from conductor_grpc.server.embedded.engine.records import TaskRecord, WorkflowRecord
 
 
-class Join:
+class Join(SingleTask):
     """Its output: the output of each task that has one, under its reference name."""
 
     def schedule(self, engine: Engine, workflow: WorkflowRecord, plan: TaskPlan, iteration: int) -> list[TaskRecord]:
-        task = new_task(workflow, plan, iteration, status=TaskStatus.IN_PROGRESS)
+        (task,) = super().schedule(engine, workflow, plan, iteration)
         task.input = {"joinOn": list(plan.proto.join_on)}
-        task.start_time = engine.clock.now()
         return [task]
 
     def execute(self, engine: Engine, task: TaskRecord) -> bool:
-        awaited = [loop_reference(name, task.iteration) for name in task.input["joinOn"]]
-        forked = [task.workflow.by_reference(name) for name in awaited]
+        names = task.input.get("joinOn")
+        if not isinstance(names, list):  # a rerun has wiped it, and there is nothing to wait for
+            return False
+        forked = [task.workflow.by_reference(loop_reference(name, task.iteration)) for name in names]
         present = [each for each in forked if each is not None]
         everything_ended = len(present) == len(forked) and not any(each.is_open for each in present)
         failed = [each for each in present if each.has_failed and _counts(each, everything_ended=everything_ended)]
         if not everything_ended and not failed:
             return False
         task.output = {each.reference_name: each.output for each in present if each.output}
-        self._close(task, present, failed)
-        task.end_time = engine.clock.now()
-        engine.touch(task)
+        self._close(engine, task, present, failed)
         return True
 
-    def _close(self, task: TaskRecord, present: list[TaskRecord], failed: list[TaskRecord]) -> None:
-        if failed:
-            task.status = TaskStatus.FAILED
-            task.reason = " ".join(each.reason for each in failed)
-            return
+    def _close(self, engine: Engine, task: TaskRecord, present: list[TaskRecord], failed: list[TaskRecord]) -> None:
         with_errors = [each for each in present if each.status is TaskStatus.COMPLETED_WITH_ERRORS]
-        task.status = TaskStatus.COMPLETED_WITH_ERRORS if with_errors else TaskStatus.COMPLETED
-        if with_errors:
-            task.reason = " ".join(each.reason for each in with_errors)
+        if failed:
+            end(engine, task, TaskStatus.FAILED, " ".join(each.reason for each in failed))
+        elif with_errors:
+            end(engine, task, TaskStatus.COMPLETED_WITH_ERRORS, " ".join(each.reason for each in with_errors))
+        else:
+            end(engine, task)
 
 
 def _counts(task: TaskRecord, *, everything_ended: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conductor_grpc.server.embedded.engine.control.base import end
 from conductor_grpc.server.embedded.engine.expressions import java_text
 from conductor_grpc.server.embedded.engine.plan import TaskPlan
 from conductor_grpc.server.embedded.engine.scheduling import tasks_for
@@ -31,5 +32,9 @@ class Switch:
         task.input["hasChildren"] = "true"
         return [task, *tasks_for(engine, workflow, chosen[0], iteration)]
 
-    def execute(self, engine: Engine, task: TaskRecord) -> bool:  # noqa: ARG002 - it is never open
+    def start(self, engine: Engine, task: TaskRecord) -> None:
+        """After a rerun: it chooses nothing, and what comes after all its cases is next (seen on 3.32.1)."""
+        end(engine, task)
+
+    def execute(self, engine: Engine, task: TaskRecord) -> bool:  # noqa: ARG002 - never open
         return False

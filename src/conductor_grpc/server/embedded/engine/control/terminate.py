@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conductor_grpc.server.embedded.engine.tasks import new_task
-from conductor_grpc.worker.status import TaskStatus
+from conductor_grpc.server.embedded.engine.control.base import SingleTask, end
 
 if TYPE_CHECKING:
     from conductor_grpc.server.embedded.engine.engine import Engine
-    from conductor_grpc.server.embedded.engine.plan import TaskPlan
-    from conductor_grpc.server.embedded.engine.records import TaskRecord, WorkflowRecord
+    from conductor_grpc.server.embedded.engine.records import TaskRecord
+
+STATUSES = frozenset({"COMPLETED", "FAILED", "TERMINATED"})
+"""The ends that it can give a workflow."""
 
 
-class Terminate:
+class Terminate(SingleTask):
     """The decider ends the workflow once it sees this task COMPLETED."""
 
-    def schedule(self, engine: Engine, workflow: WorkflowRecord, plan: TaskPlan, iteration: int) -> list[TaskRecord]:
-        task = new_task(workflow, plan, iteration, status=TaskStatus.IN_PROGRESS)
-        task.start_time = engine.clock.now()
-        return [task]
-
-    def execute(self, engine: Engine, task: TaskRecord) -> bool:
+    def start(self, engine: Engine, task: TaskRecord) -> None:
+        """Without a valid `terminationStatus` it stays SCHEDULED for good, as on the released server."""
+        if task.input.get("terminationStatus") not in STATUSES:
+            return
         output = task.input.get("workflowOutput")
         task.output = output if isinstance(output, dict) else {} if output is None else {"output": output}
-        task.status = TaskStatus.COMPLETED
-        task.end_time = engine.clock.now()
-        engine.touch(task)
-        return True
+        task.start_time = task.start_time or engine.clock.now()
+        end(engine, task)
