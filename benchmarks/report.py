@@ -64,15 +64,15 @@ def table(rows: Sequence[Row]) -> Table:
     result.add_column("client", min_width=24)
     for heading in ("tasks/s", "client CPU\nms/task", "to bare", "server CPU\nms/task", "runs"):
         result.add_column(heading, justify="right")
-    bare = next((_median(row, lambda run: run.client_ms_per_task) for row in rows if row.name == BARE), None)
+    bare = next((median(row, lambda run: run.client_ms_per_task) for row in rows if row.name == BARE), None)
     for row in rows:
-        cpu = _median(row, lambda run: run.client_ms_per_task)
+        cpu = median(row, lambda run: run.client_ms_per_task)
         result.add_row(
             row.name,
-            _spread(row, lambda run: run.tasks_per_second, ".0f"),
-            _spread(row, lambda run: run.client_ms_per_task, ".3f"),
+            spread(row, lambda run: run.tasks_per_second, ".0f"),
+            spread(row, lambda run: run.client_ms_per_task, ".3f"),
             "-" if bare is None or cpu is None else f"{cpu / bare:.2f}",
-            _spread(row, lambda run: run.server_ms_per_task, ".2f"),
+            spread(row, lambda run: run.server_ms_per_task, ".2f"),
             f"{len(row.runs)}" + (f"\n{len(row.void)} VOID" if row.void else ""),
         )
     return result
@@ -87,9 +87,9 @@ def document(rows: Sequence[Row], settings: Mapping[str, object]) -> dict[str, o
         "clients": [
             {
                 "name": row.name,
-                "tasks_per_second": _median(row, lambda run: run.tasks_per_second),
-                "client_cpu_ms_per_task": _median(row, lambda run: run.client_ms_per_task),
-                "server_cpu_ms_per_task": _median(row, lambda run: run.server_ms_per_task),
+                "tasks_per_second": median(row, lambda run: run.tasks_per_second),
+                "client_cpu_ms_per_task": median(row, lambda run: run.client_ms_per_task),
+                "server_cpu_ms_per_task": median(row, lambda run: run.server_ms_per_task),
                 "runs": [asdict(run) for run in row.runs],
                 "void": row.void,
             }
@@ -98,11 +98,13 @@ def document(rows: Sequence[Row], settings: Mapping[str, object]) -> dict[str, o
     }
 
 
-def _median(row: Row, figure: Callable[[Measurement], float]) -> float | None:
+def median(row: Row, figure: Callable[[Measurement], float]) -> float | None:
+    """Of all runs that count; None without any."""
     return statistics.median(map(figure, row.runs)) if row.runs else None
 
 
-def _spread(row: Row, figure: Callable[[Measurement], float], form: str) -> str:
+def spread(row: Row, figure: Callable[[Measurement], float], form: str) -> str:
+    """The median, and under it the lowest and the highest, for a table."""
     values = sorted(map(figure, row.runs))
     if not values:
         return "-"

@@ -87,9 +87,9 @@ def measure(
     """
     workload = Workload(configuration, task_type)
     workload.prepare(warm_up + tasks, progress)
-    with tempfile.TemporaryFile() as log, _running(contender, task_type, configuration, log) as client:
+    with tempfile.TemporaryFile() as log, running(contender, task_type, configuration, log) as client:
         with Sampler(client.pid, server_pid) as sampler:
-            _wait_until_done(client, workload, warm_up + tasks, progress, log)
+            wait_until_done(client, workload, warm_up + tasks, progress, log)
             ends = _acknowledged(workload)
             time.sleep(2 * Sampler.PERIOD)
         load = os.getloadavg()[0]
@@ -101,9 +101,13 @@ def measure(
     return Measurement(counted, ends[-1] - begin.at, end.client - begin.client, end.server - begin.server, load)
 
 
-def _wait_until_done(
+def wait_until_done(
     client: subprocess.Popen[bytes], workload: Workload, total: int, progress: Callable[[int], None], log: BinaryIO
 ) -> None:
+    """Block until the queue of `total` tasks is empty. `progress` gets each that has left it.
+
+    Raises VoidRunError if the client died or got stuck.
+    """
     deadline = time.monotonic() + _START_UP + total / SLOWEST
     left = total
     while left:
@@ -128,9 +132,10 @@ def _acknowledged(workload: Workload) -> list[float]:
 
 
 @contextlib.contextmanager
-def _running(
+def running(
     contender: Contender, task_type: str, configuration: Configuration, log: BinaryIO
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """The client as a process that does tasks of this type; what it prints goes to `log`."""
     client = subprocess.Popen(
         [*contender.command, task_type, str(contender.concurrency)],
         env={

@@ -32,6 +32,11 @@ class Workload:
 
     def prepare(self, count: int, progress: Callable[[int], None]) -> None:
         """Register the definitions and start `count` workflows over gRPC. Blocks; `progress` gets each step."""
+        self.register()
+        self.start(count, progress)
+
+    def register(self) -> None:
+        """Register the definitions."""
         with MetadataClient(self._configuration) as metadata:
             metadata.register_task(
                 {
@@ -60,6 +65,9 @@ class Workload:
                     ],
                 }
             )
+
+    def start(self, count: int, progress: Callable[[int], None]) -> None:
+        """Start `count` workflows. Blocks; `progress` gets each step."""
         with WorkflowClient(self._configuration) as workflows, ThreadPoolExecutor(_THREADS) as threads:
             for workflow_id in threads.map(lambda _: self._start_one(workflows), range(count)):
                 self._ids.append(workflow_id)

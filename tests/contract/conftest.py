@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import backends
 import pytest
+from counts import pytest_itemcollected, pytest_terminal_summary  # noqa: F401 - hooks of pytest
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,

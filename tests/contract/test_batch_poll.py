@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from conductor_grpc.pb.model.task_pb2 import Task
 
+NOT_FILLED = pytest.mark.differs(
+    "redis", "a poll ends as soon as there is one task; elsewhere it waits to fill the batch"
+)
 OVERHEAD = 1.5  # seconds that a call may take beyond its own wait, on a machine that is busy
 
 
@@ -78,7 +81,7 @@ def test_timeout_over_5000_is_refused(server: ServerUnderTest) -> None:
     assert failure == (grpc.StatusCode.INVALID_ARGUMENT, "longpoll timeout cannot be longer than 5000ms", None)
 
 
-@pytest.mark.differs("redis", "a poll ends as soon as there is one task; elsewhere it waits to fill the batch")
+@NOT_FILLED
 def test_poll_waits_to_fill_the_batch(server: ServerUnderTest) -> None:
     task_type, started = ready_tasks(server, 3)
     tasks, seconds = timed_poll(server, task_type, 10, 1000)
@@ -90,6 +93,7 @@ def test_poll_waits_to_fill_the_batch(server: ServerUnderTest) -> None:
     assert [task.workflow_instance_id for task in tasks] == started
 
 
+@NOT_FILLED
 def test_full_batch_does_not_wait(server: ServerUnderTest) -> None:
     task_type, started = ready_tasks(server, 3)
     tasks, seconds = timed_poll(server, task_type, 3, 5000)
@@ -182,6 +186,7 @@ def test_tasks_are_stranded_when_the_client_goes_while_the_server_waits(server: 
     channels[0].close()
 
 
+@NOT_FILLED
 def test_a_batch_is_stranded_when_a_task_is_larger_than_the_client_receives(server: ServerUnderTest) -> None:
     task_type = server.task_definition()
     name = server.workflow(simple(task_type, input_parameters={"x": "${workflow.input.x}"}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import grpc
 import pytest
 from definition_calls import (
     UNEXPLAINED,
@@ -200,12 +201,16 @@ ODD_TASKS: dict[str, list[WorkflowTask]] = {
     "JOIN without joinOn": [FORK, task_of("JOIN", "join")],
     "SWITCH without an expression": [switch(evaluator_type="value-param", decision_cases=CASES)],
     "SWITCH with an empty case": [switch(evaluator_type="value-param", expression="w", decision_cases={"x": branch()})],
+    "SWITCH without an evaluator": [switch(expression="w", decision_cases=CASES)],
+    "SWITCH with an unknown evaluator": [switch(evaluator_type="cobol", expression="w", decision_cases=CASES)],
     "SUB_WORKFLOW without a name": [sub_workflow()],
     "SUB_WORKFLOW of no workflow": [sub_workflow(name="no such workflow")],
     "SUB_WORKFLOW of an expression": [sub_workflow(name="x", workflow_definition=value("${workflow.input.x}"))],
     "WAIT with nothing": [wait()],
     "WAIT with an expression": [wait(duration="${workflow.input.x}")],
     "SET_VARIABLE without variables": [task_of("SET_VARIABLE", "set")],
+    "a type of the user's own": [task_of("FROBNICATE", "t")],
+    "no type": [WorkflowTask(name="a", task_reference_name="a")],
     "retry count -2": [simple("a", retry_count=-2)],
     "a task definition that alone would be refused": [simple("a", task_definition=TaskDef())],
     "a reference to a later task": [reading("${b.output.y}"), simple("b")],
@@ -235,7 +240,7 @@ def test_odd_workflow_tasks_that_are_accepted(server, case: str) -> None:
 
 
 # Each with what its type needs, so that nothing but the type is in question.
-TYPES_NOT_EMBEDDED: dict[str, WorkflowTask] = {
+NOT_EMBEDDED: dict[str, WorkflowTask] = {
     "DYNAMIC": task_of("DYNAMIC", "t", dynamic_task_name_param="which", input_parameters={"which": "a"}),
     "FORK_JOIN_DYNAMIC": task_of(
         "FORK_JOIN_DYNAMIC", "t", dynamic_fork_tasks_param="tasks", dynamic_fork_tasks_input_param_name="inputs"
@@ -244,20 +249,26 @@ TYPES_NOT_EMBEDDED: dict[str, WorkflowTask] = {
     "INLINE": task_of("INLINE", "t", input_parameters={"evaluatorType": "javascript", "expression": "1"}),
     "EVENT": task_of("EVENT", "t", sink="conductor"),
     "DECISION": task_of("DECISION", "t", case_value_param="which", decision_cases=CASES),
+    "EXCLUSIVE_JOIN": task_of("EXCLUSIVE_JOIN", "t", join_on=["first"]),
     "START_WORKFLOW": task_of("START_WORKFLOW", "t", input_parameters={"startWorkflow": {"name": "other"}}),
+    "JSON_JQ_TRANSFORM": task_of("JSON_JQ_TRANSFORM", "t", input_parameters={"queryExpression": "."}),
     "NOOP": task_of("NOOP", "t"),
-    "USER_DEFINED": task_of("USER_DEFINED", "t"),
-    "of the user's own": task_of("FROBNICATE", "t"),
-    "SWITCH by javascript": switch(evaluator_type="javascript", expression="$.w", decision_cases=CASES),
-    "SWITCH by no evaluator": switch(expression="w", decision_cases=CASES),
+    "javascript": switch(evaluator_type="javascript", expression="$.w", decision_cases=CASES),
 }
 
 
-@pytest.mark.differs("embedded", "refuses what it cannot run (here strictly, with the released server's bare UNKNOWN)")
-@pytest.mark.parametrize("case", TYPES_NOT_EMBEDDED)
-def test_task_type_that_the_embedded_server_does_not_run(server, case: str) -> None:
-    definition = server.workflow_definition(TYPES_NOT_EMBEDDED[case])
-    if server.name == "embedded":
-        assert_refused(server, definition)
-    else:
+@pytest.mark.differs(
+    "embedded", "refuses what it cannot run: UNIMPLEMENTED, with the task, its type and the remedy"
+)
+@pytest.mark.parametrize("case", NOT_EMBEDDED)
+def test_what_the_embedded_server_does_not_run(server, case: str) -> None:
+    definition = server.workflow_definition(simple("first"), NOT_EMBEDDED[case])
+    if server.name != "embedded":
         assert_accepted(server, definition)
+        return
+    for call in (create_workflow, update_workflows, validate_workflow):
+        failure = error_of(lambda call=call: call(server, definition))
+        assert failure.code is grpc.StatusCode.UNIMPLEMENTED
+        for word in (case, NOT_EMBEDDED[case].task_reference_name, "`conductor-grpc server`"):
+            assert word in failure.details
+    assert error_of(lambda: stored_workflow(server, definition.name)) == no_such_definition(definition.name)

@@ -64,6 +64,23 @@ def test_a_join_without_join_on_joins_nothing(server) -> None:
     assert server.ended(workflow_id).status == Workflow.COMPLETED
 
 
+@pytest.mark.parametrize("evaluator", ["", "cobol"])
+def test_a_switch_with_an_unknown_evaluator_fails_the_workflow_at_its_start(server, evaluator: str) -> None:
+    task = switch(evaluator_type=evaluator, expression="which", decision_cases={"x": branch(simple("t"))})
+    workflow = server.get(server.start(server.workflow(task)))
+    assert workflow.status == Workflow.FAILED
+    assert workflow.reason_for_incompletion == f"No evaluator registered for type: {evaluator}"
+    assert list(workflow.tasks) == []
+
+
+def test_a_task_of_a_type_of_the_users_own_is_queued_under_that_type(server) -> None:
+    kind, name = server.unique("FROBNICATE"), server.unique()
+    workflow_id = server.start(server.workflow(task_of(kind, "t", name=name)))
+    assert server.poll(name, wait=-1) == []
+    task = server.take(kind)
+    assert (task.workflow_instance_id, task.task_type, task.task_def_name) == (workflow_id, kind, name)
+
+
 def switch(**fields: Any) -> WorkflowTask:
     return task_of("SWITCH", "switch", input_parameters={"which": "x"}, **fields)
 

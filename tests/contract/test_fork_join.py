@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from control_tasks import fork, join, references, set_variable, states, switch, task_named
+from control_tasks import fork, join, references, set_variable, states, states_of_workers_tasks, switch, task_named
 from definition_calls import UNEXPLAINED
 from wire import error_of, plain, simple, status
 from workflow_calls import failure
@@ -103,7 +103,9 @@ def test_tasks_of_a_branch_come_one_after_the_other(server: ServerUnderTest) -> 
 def test_a_fork_may_be_last(server: ServerUnderTest) -> None:
     """The output of such a workflow is the last task's, which is the JOIN's."""
     one, two = server.task_definition(), server.task_definition()
-    workflow_id = server.start(server.workflow(fork("fork", [simple(one, "a")], [simple(two, "b")]), join("j", "a", "b")))
+    workflow_id = server.start(
+        server.workflow(fork("fork", [simple(one, "a")], [simple(two, "b")]), join("j", "a", "b"))
+    )
     server.complete(server.take(one), x="1")
     server.complete(server.take(two), x="2")
     workflow = server.ended(workflow_id)
@@ -117,7 +119,7 @@ def test_a_failing_branch_ends_the_workflow(server: ServerUnderTest) -> None:
     workflow = server.get(workflow_id)
     assert status(workflow) == "FAILED"
     assert workflow.reason_for_incompletion == f"Task {task.task_id} failed with status: FAILED and reason: 'bad'"
-    assert states(workflow) == {"fork": "COMPLETED", "a": "FAILED", "b": "CANCELED", "join": "CANCELED"}
+    assert states_of_workers_tasks(workflow) == {"fork": "COMPLETED", "a": "FAILED", "b": "CANCELED"}
 
 
 def test_a_retry_in_a_branch_joins(server: ServerUnderTest) -> None:
@@ -171,7 +173,9 @@ def test_branches_of_tasks_of_the_server(server: ServerUnderTest) -> None:
 def test_join_on_a_switch_without_a_taken_case(server: ServerUnderTest) -> None:
     task_type = server.task_definition()
     nothing = switch("switch", "no", {"yes": [simple(task_type, "a")]})
-    workflow_id = server.start(server.workflow(fork("fork", [nothing], [simple(task_type, "b")]), join("j", "switch", "b")))
+    workflow_id = server.start(
+        server.workflow(fork("fork", [nothing], [simple(task_type, "b")]), join("j", "switch", "b"))
+    )
     server.complete(server.take(task_type), x="1")
     joined = task_named(server.ended(workflow_id), "j")
     assert plain(joined.output_data) == {"switch": {"evaluationResult": ["no"], "selectedCase": "no"}, "b": {"x": "1"}}

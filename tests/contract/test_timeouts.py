@@ -49,6 +49,7 @@ def late(server: ServerUnderTest) -> dict[str, Late]:
         "poll, time out": start(server, POLL | time_out, retry_count=1, polled=False),
         "poll, alert only": start(server, POLL | alert_only, retry_count=1, polled=False),
         "poll, polled in time": start(server, POLL | time_out, retry_count=1),
+        "poll, delayed": start(server, POLL | time_out, polled=False, start_delay=60),
         "total, retry": start(server, TOTAL | retry, retry_count=5),
         "total, time out": start(server, TOTAL | time_out, retry_count=5),
         "total, alert only": start(server, TOTAL | alert_only, retry_count=5),
@@ -68,9 +69,9 @@ def start(
     retry_count: int = 0,
     polled: bool = True,
     nodes: int = 1,
-    **of_node: bool,
+    **of_node: int,
 ) -> Late:
-    """A workflow of so many tasks; the first has the timeout and may be optional or permissive."""
+    """A workflow of so many tasks; the first has the timeout, and these fields."""
     task_type = server.task_definition(**timeout, retry_count=retry_count)
     others = [simple(server.unique()) for _ in range(nodes - 1)]
     workflow_id = server.start(server.workflow(simple(task_type, **of_node), *others))
@@ -143,7 +144,11 @@ def test_after_an_optional_task_that_times_out_the_next_is_scheduled(
 
 def test_an_optional_task_that_times_out_last_is_not_stored_so(server: ServerUnderTest, late: dict[str, Late]) -> None:
     """The look that ends a workflow well stores nothing that it has just decided of the tasks."""
-    assert outcome(looked_at(server, late["optional, last"])) == ("COMPLETED", ["IN_PROGRESS"])
+    case = late["optional, last"]
+    assert outcome(looked_at(server, case)) == ("COMPLETED", ["IN_PROGRESS"])
+    # Its workflow has ended, so that nothing can change it any more.
+    server.complete(case.task)
+    assert outcome(server.get(case.workflow_id)) == ("COMPLETED", ["IN_PROGRESS"])
 
 
 def test_a_permissive_task_that_times_out_last_is_canceled(server: ServerUnderTest, late: dict[str, Late]) -> None:
@@ -201,6 +206,10 @@ def test_by_alert_only_a_task_not_polled_stays(server: ServerUnderTest, late: di
 
 def test_a_task_polled_in_time_has_no_poll_timeout(server: ServerUnderTest, late: dict[str, Late]) -> None:
     assert outcome(looked_at(server, late["poll, polled in time"])) == ("RUNNING", ["IN_PROGRESS"])
+
+
+def test_the_poll_timeout_begins_after_the_start_delay(server: ServerUnderTest, late: dict[str, Late]) -> None:
+    assert outcome(looked_at(server, late["poll, delayed"])) == ("RUNNING", ["SCHEDULED"])
 
 
 # -- total timeout --

@@ -32,12 +32,12 @@ class Running:
         self.process = process
         self.shown = shown
         """The rows of its table."""
-        self.configuration = Configuration("", target=shown["gRPC"], call_timeout=5)
+        self.configuration = Configuration("", target=shown["gRPC"], call_timeout=30)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Exit code and complaints."""
         self.process.send_signal(how)
-        _, complaints = self.process.communicate(timeout=30)
+        _, complaints = self.process.communicate(timeout=120)
         return self.process.returncode, complaints.strip()
 
 
@@ -86,7 +86,7 @@ def test_data_is_there_again_even_after_a_kill(port: str, tmp_path: Path) -> Non
         with MetadataClient(server.configuration) as client:
             client.register_task(TASK)
         server.process.kill()
-        server.process.communicate(timeout=30)
+        server.process.communicate(timeout=120)
     with running("--grpc-port", port, "--data", str(folder)) as server:
         with MetadataClient(server.configuration) as client:
             assert client.get_task("kept")["retryCount"] == 5
@@ -96,12 +96,13 @@ def test_data_is_there_again_even_after_a_kill(port: str, tmp_path: Path) -> Non
 def test_strict(port: str) -> None:
     with running("--grpc-port", port, "--strict") as server:
         assert server.shown["Mode"].startswith("strict")
+        assert server.shown["REST"] == 'none: give the other commands --base-url ""'
         assert server.end() == (0, "")
 
 
 def failed(*arguments: str) -> str:
     """The one line that it complains with, without having shown anything."""
-    done = subprocess.run([*COMMAND, *arguments], check=False, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*COMMAND, *arguments], check=False, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     return line
@@ -133,7 +134,7 @@ def test_the_other_commands_know_it_by_its_address(port: str) -> None:
                 capture_output=True,
                 env=environment,
                 text=True,
-                timeout=30,
+                timeout=120,
             )
             assert done.returncode == 0, done.stderr
             return done.stdout

@@ -44,3 +44,18 @@ def test_an_output_with_room_is_in_the_table(capsys: pytest.CaptureFixture[str])
     shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert shown[0].split() == ["Task", "Output"]  # no column of inputs that are all empty
     assert [line.split() for line in shown[2:]] == [["first", '{"key":', '"value"}'], ["second", "{}"]]
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_what_is_empty_is_shown_if_it_matters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    rows = [("a_task_with_a_name_of_its_own", "{}", '{"key": "value"}')]
+    print_table(("Task", "Input", "Output"), rows, empty_columns=True)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    if columns == "80":
+        assert shown[2].split() == [rows[0][0], "{}", '{"key":', '"value"}']
+    else:
+        assert shown[3:] == [f"{rows[0][0]}: input: {{}}", f'{rows[0][0]}: output: {{"key": "value"}}']

@@ -58,10 +58,9 @@ class Served:
     def __init__(self, *, strict: bool) -> None:
         self.service = Failing()
         self._pool = futures.ThreadPoolExecutor(4)
-        self._server = grpc.server(self._pool, options=[("grpc.max_receive_message_length", -1)])
-        router = answers.Router(
-            answers.handlers(self.service, strict=strict), {"/some.Service": "it has no such thing, sorry"}
-        )
+        limits = ("grpc.max_receive_message_length", "grpc.max_metadata_size", "grpc.absolute_max_metadata_size")
+        self._server = grpc.server(self._pool, options=[(limit, 10 * MIB) for limit in limits])
+        router = answers.Router(answers.handlers(self.service, strict=strict), strict=strict)
         self._server.add_generic_rpc_handlers((router,))
         port = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
@@ -213,5 +212,13 @@ def test_calls_that_no_service_has(strict: Served) -> None:
     for kind in (strict.channel.unary_unary, strict.channel.unary_stream):
         error = strict.error_of(lambda kind=kind: list(kind("/x.y/Z")(b"")))
         assert told(error) == (grpc.StatusCode.UNIMPLEMENTED, "Method not found: x.y/Z")
-    error = strict.error_of(lambda: strict.channel.unary_unary("/some.Service/Call")(b""))
-    assert told(error) == (grpc.StatusCode.UNIMPLEMENTED, "it has no such thing, sorry")
+
+
+def test_metadata_of_more_than_8_kib(strict: Served, easy: Served) -> None:
+    path = "/conductor.grpc.events.EventService/AddEventHandler"
+    for served in (strict, easy):
+        assert served.channel.unary_unary(path)(b"", metadata=[("x", "a" * 7_000)]) == b""
+    error = strict.error_of(lambda: strict.channel.unary_unary(path)(b"", metadata=[("x", "a" * 9_000)]))
+    assert told(error) == (grpc.StatusCode.UNKNOWN, "Received http2 header with status: 431")
+    assert classify(error) is ErrorKind.TOO_LARGE
+    assert easy.channel.unary_unary(path)(b"", metadata=[("x", "a" * 9_000)]) == b""

@@ -97,7 +97,7 @@ def test_maps_and_lists_are_walked_and_keys_left_alone() -> None:
     template = {
         "${workflow.input.s}": ["${workflow.input.i}", {"t": "x${workflow.input.s}"}, 5.0, None, [["${a.output.o}"]]]
     }
-    assert evaluate(template, SCOPE) == {"${a}": [5.0, {"t": "xnull"}, 5.0, None, [[{"p": [1.0]}]]]}
+    assert evaluate(template, SCOPE) == {"${workflow.input.s}": [5.0, {"t": "xtext"}, 5.0, None, [[{"p": [1.0]}]]]}
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,24 @@ def test_a_path_may_begin_in_other_ways(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["a.", "a. b", "a .b", "a b", " a", "a...b", "..b", "a[b]", "a[]", "a[0", "a['b'", "a['b]", "$a.b", "$.", "", "a[:]"],
+    [
+        "a.",
+        "a. b",
+        "a .b",
+        "a b",
+        " a",
+        "a...b",
+        "..b",
+        "a[b]",
+        "a[]",
+        "a[0",
+        "a['b'",
+        "a['b]",
+        "$a.b",
+        "$.",
+        "",
+        "a[:]",
+    ],
 )
 def test_a_text_that_is_no_path_gives_null(path: str) -> None:
     with pytest.raises(InvalidPathError):

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from embedded_records import a_plan, a_task, a_workflow
 
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.server.embedded.clock import Clock
@@ -16,7 +17,6 @@ from conductor_grpc.server.embedded.engine.memory_store import MemoryStore, Stor
 from conductor_grpc.server.embedded.engine.polling import poll, released
 from conductor_grpc.server.embedded.engine.polls import PollHistory
 from conductor_grpc.worker.status import TaskStatus
-from embedded_records import a_plan, a_task, a_workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,14 +67,14 @@ class BackgroundPoll:
     def __init__(self, engine: Engine, **options: Any) -> None:
         self.caller = Caller()
         self.answer: list[str] | None = None
-        self.error: BaseException | None = None
+        self.error: StoreFailure | None = None
         self._thread = threading.Thread(target=self._run, args=(engine, options))
         self._thread.start()
 
     def _run(self, engine: Engine, options: dict[str, Any]) -> None:
         try:
             self.answer = polled(engine, caller=self.caller, **options)
-        except BaseException as error:
+        except StoreFailure as error:
             self.error = error
 
     def waits(self) -> BackgroundPoll:

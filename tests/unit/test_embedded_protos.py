@@ -46,11 +46,12 @@ execution_metadata {}
 
 
 def test_a_polled_task() -> None:
-    workflow = workflow_record("w1", "a", correlation_id="c1", priority=5)
+    workflow = workflow_record("w1", "a", priority=5)
     task = task_record(
         workflow,
         "id1",
         status=TaskStatus.IN_PROGRESS,
+        correlation_id="c1",
         seq=1,
         input={"n": None, "x": 7.0},
         scheduled_time=1795575698564,
@@ -66,7 +67,7 @@ def test_a_polled_task() -> None:
 
 
 def test_every_field_of_a_task() -> None:
-    workflow = workflow_record("w1", "a", correlation_id="c", priority=3)
+    workflow = workflow_record("w1", "a", priority=3)
     message = any_pb2.Any(type_url="t", value=b"v")
     task = task_record(
         workflow,
@@ -78,7 +79,7 @@ def test_every_field_of_a_task() -> None:
         retried=True,
         executed=True,
         iteration=4,
-        output={"o": [True, "é", {}, []]},
+        correlation_id="c",
         scheduled_time=5,
         start_time=6,
         end_time=7,
@@ -102,6 +103,7 @@ def test_every_field_of_a_task() -> None:
     shown = task_message(task, strict=True)
     not_here = {
         "input_data",
+        "output_data",
         "rate_limit_per_frequency",
         "execution_name_space",
         "isolation_group_id",
@@ -114,7 +116,7 @@ def test_every_field_of_a_task() -> None:
     assert (shown.response_timeout_seconds, shown.poll_count, shown.workflow_priority) == (12, 13, 3)
     assert (shown.domain, shown.reason_for_incompletion, shown.sub_workflow_id) == ("east", "why", "child")
     assert (shown.external_input_payload_storage_path, shown.external_output_payload_storage_path) == ("in", "out")
-    assert shown.status == Task.TIMED_OUT
+    assert (shown.status, shown.correlation_id) == (Task.TIMED_OUT, "c")
     assert shown.output_message == message
 
 
@@ -128,6 +130,24 @@ def test_an_integer_is_poison_in_strict_mode_only() -> None:
         workflow_message(workflow, include_tasks=False, strict=True)
     shown = task_message(task, strict=False)
     assert shown.input_data["deep"].list_value.values[0].struct_value.fields["n"].number_value == 7
+
+
+def test_a_payload_that_is_elsewhere_is_not_shown() -> None:
+    task = task_record(workflow_record("w1", "a"), "id1", output={"o": 1.0}, external_output_path="there")
+    shown = task_message(task, strict=False)
+    assert not shown.output_data
+    assert shown.external_output_payload_storage_path == "there"
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_payload_over_3_mib_is_elsewhere_in_strict_mode(strict: bool) -> None:
+    largest = {"text": "é" * (1536 * 1024 - 6) + "x"}  # with {"text":""} just 3 MiB
+    task = task_record(workflow_record("w1", "a"), "id1", input=largest, output={"text": largest["text"] + "x"})
+    shown = task_message(task, strict=strict)
+    assert shown.input_data["text"].string_value == largest["text"]
+    assert shown.external_input_payload_storage_path == ""
+    assert bool(shown.output_data) is not strict
+    assert bool(shown.external_output_payload_storage_path) is strict
 
 
 def test_an_integer_in_a_task_is_met_only_when_tasks_are_asked_for() -> None:
@@ -174,10 +194,11 @@ def test_a_workflow() -> None:
 
 
 def test_the_summary_of_a_task() -> None:
-    workflow = workflow_record("w1", "a", correlation_id="c0", priority=2)
+    workflow = workflow_record("w1", "a", priority=2)
     task = task_record(
         workflow,
         "id1",
+        correlation_id="c0",
         status=TaskStatus.COMPLETED,
         input={"s": 'é "q"', "n": None},
         output={"x": 0.0, "y": [1.0, {"z": True}]},

@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from embedded_records import a_plan, a_task, a_workflow
 
 from conductor_grpc.server.embedded.engine.queues import TaskQueues, WaitingPoll
-from embedded_records import a_plan, a_task, a_workflow
 
 if TYPE_CHECKING:
     from conductor_grpc.server.embedded.engine.records import TaskRecord

@@ -78,6 +78,18 @@ def test_a_waiting_poll_gets_a_task_when_it_is_scheduled(clients: Clients) -> No
     assert [task.workflow_instance_id for task in poll] == [workflow_id]
 
 
+def test_a_poll_that_was_given_up_takes_nothing(clients: Clients) -> None:
+    clients.define("given_up")
+    for _ in range(20):
+        poll = clients.raw.BatchPoll(
+            task_service_pb2.BatchPollRequest(task_type="given_up", count=1, timeout=60_000), timeout=SOON
+        )
+        poll.cancel()
+        workflow_id = clients.workflow.start("given_up")
+        (task,) = clients.task.batch_poll("given_up", 1, wait_ms=5000).tasks
+        assert task.workflow_instance_id == workflow_id
+
+
 def test_a_poll_may_wait_for_a_minute_and_no_longer(clients: Clients) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         list(clients.raw.BatchPoll(task_service_pb2.BatchPollRequest(task_type="t", timeout=60_001)))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+from embedded_records import a_plan, a_task, a_workflow
 
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.server.embedded.engine.failures import NotFoundFailure
-from conductor_grpc.server.embedded.engine.records import WorkflowRecord
 from conductor_grpc.server.embedded.engine.shelf import Shelf
-from embedded_records import a_plan, a_task, a_workflow
+
+if TYPE_CHECKING:
+    from conductor_grpc.server.embedded.engine.records import WorkflowRecord
 
 
 @pytest.fixture
@@ -47,9 +51,9 @@ class TestFinding:
         assert list(shelf.tasks()) == workflow.tasks
 
     def test_unknown_ids_are_named(self, shelf: Shelf) -> None:
-        with pytest.raises(NotFoundFailure, match="^No such workflow found by id: nope$"):
+        with pytest.raises(NotFoundFailure, match=r"^No such workflow found by id: nope$"):
             shelf.workflow("nope")
-        with pytest.raises(NotFoundFailure, match="^No such task found by id: nope$"):
+        with pytest.raises(NotFoundFailure, match=r"^No such task found by id: nope$"):
             shelf.task("nope")
         assert shelf.find("nope") is shelf.find_task("nope") is None
 

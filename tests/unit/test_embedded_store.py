@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from embedded_records import a_plan, a_task, a_workflow
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.errors import LauncherError
 from conductor_grpc.pb.model.taskdef_pb2 import TaskDef
+from conductor_grpc.server.embedded.clock import Clock
 from conductor_grpc.server.embedded.engine.database import SCHEMA_VERSION
+from conductor_grpc.server.embedded.engine.engine import Engine
 from conductor_grpc.server.embedded.engine.memory_store import Contents, MemoryStore, StoreFailure
 from conductor_grpc.server.embedded.engine.records import TaskLog, TaskRecord, WorkflowRecord
 from conductor_grpc.server.embedded.engine.store import Store
 from conductor_grpc.worker.status import TaskStatus
-from embedded_records import a_plan, a_task, a_workflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -285,7 +287,8 @@ class TestFilesThatCannotBeUsed:
         store.close()
         Store(path).close()
 
-    def test_in_use_by_another_process(self, path: Path, store: Store) -> None:
+    @pytest.mark.usefixtures("store")
+    def test_in_use_by_another_process(self, path: Path) -> None:
         result = subprocess.run([sys.executable, "-c", OPEN, str(path)], capture_output=True, text=True, check=False)
         assert f"{path} is in use" in result.stdout
 
@@ -343,7 +346,7 @@ class TestFilesThatCannotBeUsed:
         task = a_job()
         save(store, task.workflow, task)
         store._database.execute(damage)
-        with pytest.raises(LauncherError, match="is damaged .*choose another file, or delete it") as caught:
+        with pytest.raises(LauncherError, match=r"is damaged .*choose another file, or delete it") as caught:
             reload(store)
         assert str(path) in str(caught.value)
 
@@ -449,6 +452,71 @@ while True:
     def test_this_test_would_see_a_loss(self, path: Path) -> None:
         acknowledged, found = self.killed(path, "do not commit")
         assert not acknowledged <= found.keys()
+
+
+class TestRestore:
+    """What an engine makes of the contents."""
+
+    def engine(self, path: Path, keep_finished: int = 5_000) -> Engine:
+        return Engine(Clock(), Store(path), keep_finished=keep_finished)
+
+    def test_it_goes_on_where_it_was(self, path: Path) -> None:
+        before = self.engine(path)
+        now = before.clock.now()
+        plan = a_plan(concurrent_exec_limit=1)
+        with before.transaction():
+            running = a_task(a_workflow(plan), status=TaskStatus.IN_PROGRESS, start_time=now, update_time=now)
+            ready, delayed = a_task(a_workflow(plan)), a_task(a_workflow(plan))
+            ready.deliver_at, delayed.deliver_at = now, now + 50_000
+            done = a_task(a_workflow(plan, status=WorkflowStatus.COMPLETED), status=TaskStatus.COMPLETED)
+            before.registry.put_task_definitions(
+                [TaskDef(name="job", response_timeout_seconds=1, backoff_scale_factor=1)]
+            )
+            for task in (running, ready, delayed, done):
+                before.touch(task.workflow)
+                before.touch(task)
+        before.store.close()
+
+        engine = self.engine(path)
+        assert engine.registry.task_definition("job") is not None
+        assert engine.shelf.task(running.task_id).status is TaskStatus.IN_PROGRESS
+        assert engine.queues.size("job") == 2
+        assert engine.queues.next_delivery("job") == ready.deliver_at
+        assert not engine.limits.allow(engine.shelf.task(ready.task_id)), "one is running"
+        assert len(engine.shelf.running("flow")) == 3
+        assert engine.alarms.at(running.workflow.workflow_id) is not None
+        assert engine.alarms.at(done.workflow.workflow_id) is None
+        engine.clock.advance(601)
+        assert engine.shelf.task(running.task_id).status is TaskStatus.TIMED_OUT
+        engine.store.close()
+
+    def test_what_became_due_without_a_server(self, path: Path) -> None:
+        before = self.engine(path)
+        long_ago = before.clock.now() - 3_600_000
+        with before.transaction():
+            task = a_task(a_workflow(PLAN), status=TaskStatus.IN_PROGRESS, start_time=long_ago, update_time=long_ago)
+            before.touch(task.workflow)
+            before.touch(task)
+        before.store.close()
+        engine = self.engine(path)
+        engine.clock.advance(0)
+        assert engine.shelf.task(task.task_id).status is TaskStatus.TIMED_OUT
+        engine.store.close()
+
+    def test_one_that_keeps_fewer(self, path: Path) -> None:
+        before = self.engine(path)
+        with before.transaction():
+            workflows = [a_workflow(PLAN, status=WorkflowStatus.COMPLETED, end_time=9 - number) for number in range(5)]
+            for workflow in workflows:
+                before.touch(workflow)
+        before.store.close()
+        engine = self.engine(path, keep_finished=2)
+        kept = [workflow.workflow_id for workflow in engine.shelf.workflows()]
+        assert kept == [workflow.workflow_id for workflow in workflows[:2]]
+        engine.store.close()
+        store = Store(path)
+        assert len(store.load().workflows) == 2
+        store.close()
 
 
 def test_saving_is_quick(store: Store) -> None:

@@ -30,7 +30,8 @@ def test_a_duration_is_read(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["abc", "10", "1.5s", "-1s", "2s 1m", "1 hour 2", "1h30", "1 days 2 days", "1 week", "\uff11s", "99999999999s"]
+    "text",
+    ["abc", "10", "1.5s", "-1s", "2s 1m", "1 hour 2", "1h30", "1 days 2 days", "1 week", "\uff11s", "99999999999s"],
 )
 def test_a_text_that_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="Not valid duration"):
@@ -39,7 +40,7 @@ def test_a_text_that_is_no_duration_is_refused(text: str) -> None:
 
 def utc(*parts: int) -> int:
     year, month, day, *time = parts
-    return int(datetime(year, month, day, *time, tzinfo=timezone.utc).timestamp() * 1000)  # type: ignore[misc, arg-type]
+    return int(datetime(year, month, day, *time, tzinfo=timezone.utc).timestamp() * 1000)
 
 
 @pytest.mark.parametrize(

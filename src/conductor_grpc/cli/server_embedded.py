@@ -49,7 +49,8 @@ def _database_in(folder: Path) -> Path:
 def _whereabouts(server: EmbeddedServer, database: Path | None, strict: bool) -> list[tuple[str, str]]:
     return [
         ("gRPC", server.target),
-        ("REST", "none"),
+        # A strict one cannot tell what it does not have from what it cannot send, and they would look there.
+        ("REST", 'none: give the other commands --base-url ""' if strict else "none"),
         ("Data", "in memory" if database is None else str(database)),
         ("Mode", "strict, with the faults of the real server" if strict else "lenient"),
         ("Process", str(os.getpid())),

@@ -9,7 +9,7 @@ from conductor_grpc.configuration import Configuration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-POLL_WAIT_MS: Final = 100
+POLL_WAIT_MS: Final = 50
 """A poller that stops waits for its poll in flight, and every test stops its pollers. The embedded server answers
 as soon as there is a task, so a short wait costs no time until a task starts."""
 

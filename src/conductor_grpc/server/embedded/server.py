@@ -15,8 +15,9 @@ from conductor_grpc.server.embedded.clock import AlarmThread, Clock
 from conductor_grpc.server.embedded.engine.engine import Engine
 from conductor_grpc.server.embedded.engine.memory_store import MemoryStore
 from conductor_grpc.server.embedded.engine.store import Store
-from conductor_grpc.server.embedded.services import answers, health, reflection
+from conductor_grpc.server.embedded.services import answers, reflection
 from conductor_grpc.server.embedded.services.event import EventService
+from conductor_grpc.server.embedded.services.health import HealthService
 from conductor_grpc.server.embedded.services.metadata import MetadataService
 from conductor_grpc.server.embedded.services.task import TaskService
 from conductor_grpc.server.embedded.services.workflow import WorkflowService
@@ -34,9 +35,11 @@ _GRACE: Final = 2.0
 
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # else a second server would share the port, and get half of the calls
-    # The released server's limit is kept in strict mode by the handlers, which give its answer.
+    # The released server's limits are kept in strict mode by the handlers, which give its answers.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    ("grpc.max_metadata_size", 1 << 20),
+    ("grpc.absolute_max_metadata_size", 1 << 20),
 )
 
 _SERVICES: Final = (TaskService, WorkflowService, MetadataService, EventService)
@@ -116,7 +119,7 @@ class EmbeddedServer:
             self._clock, self._running, self._address = clock, running, Address(self._address.host, running.port)
 
     def stop(self) -> None:
-        """Stops the server: polls that wait end with what they have, its threads are gone when this returns.
+        """Stops the server: polls that wait get empty answers, and its threads are gone when this returns.
 
         Takes milliseconds, and up to two seconds for calls that are in the middle of something. Idempotent; fine
         before a start.
@@ -145,13 +148,11 @@ class _Running:
         self._threads = ThreadPoolExecutor(THREADS, "embedded-server")
         self._server = grpc.server(self._threads, options=_OPTIONS)
         self._alarms = AlarmThread(clock)
-        services = [each(self._engine) for each in _SERVICES]
-        names = [each.DESCRIPTOR.full_name for each in services]
-        explained = reflection.enable(self._server, [*names, health.SERVICE])
-        known = dict(health.handlers())
+        services = (*(each(self._engine) for each in _SERVICES), HealthService())
+        known = reflection.handlers([each.DESCRIPTOR.full_name for each in services], strict=strict)
         for service in services:
-            known.update(answers.handlers(service, strict=strict))
-        self._server.add_generic_rpc_handlers((answers.Router(known, explained),))
+            known |= answers.handlers(service, strict=strict)
+        self._server.add_generic_rpc_handlers((answers.Router(known, strict=strict),))
         try:
             self.port = self._server.add_insecure_port(str(address))
         except RuntimeError as error:

@@ -6,11 +6,11 @@ tasks, then the tasks that the engine runs itself; and again as long as that has
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.server.embedded.engine import ending, timeouts
-from conductor_grpc.server.embedded.engine.failures import TerminateWorkflow
+from conductor_grpc.server.embedded.engine.failures import EngineError, TerminateWorkflow
 from conductor_grpc.server.embedded.engine.records import ended_by
 from conductor_grpc.server.embedded.engine.retries import next_attempt
 from conductor_grpc.server.embedded.engine.scheduling import enter, first_tasks, tasks_after
@@ -22,10 +22,16 @@ if TYPE_CHECKING:
     from conductor_grpc.server.embedded.engine.records import TaskRecord, WorkflowRecord
 
 
-def decide(engine: Engine, workflow: WorkflowRecord) -> None:
-    """Brings the workflow as far as it goes by itself. Under the engine's lock."""
-    while _Decision(engine, workflow).make():
-        pass
+_AT_A_TIME: Final = 1_000
+"""Decisions about one workflow in one transaction: a loop without an end must not keep the server from the others."""
+
+
+def decide(engine: Engine, workflow: WorkflowRecord) -> bool:
+    """Brings the workflow as far as it goes by itself. Under the engine's lock.
+
+    True if it could go on, but has had its share for now.
+    """
+    return all(_Decision(engine, workflow).make() for _ in range(_AT_A_TIME))
 
 
 class _Decision:
@@ -37,9 +43,13 @@ class _Decision:
         self._workflow = workflow
         self._found: list[tuple[TaskRecord, TaskStatus, str, int]] = []
         """Tasks with their state before this decision changed it."""
+        self._concluded: list[TaskRecord] = []
 
     def make(self) -> bool:
-        """True if another decision may find more to do."""
+        """True if another decision may find more to do.
+
+        Raises EngineError if a task that is next cannot be scheduled; then nothing has been decided.
+        """
         workflow = self._workflow
         if not workflow.is_open:
             return False
@@ -49,6 +59,11 @@ class _Decision:
             self._forget(except_for=end.task)
             ending.fail(self._engine, workflow, end.status, end.reason, end.task)
             return False
+        except EngineError:
+            self._forget()
+            for task in self._concluded:
+                task.executed = False
+            raise
 
     def _make(self) -> bool:
         engine, workflow = self._engine, self._workflow
@@ -88,6 +103,7 @@ class _Decision:
                 executed.discard(attempt.reference_name)
             elif not task.is_open:
                 task.executed = True
+                self._concluded.append(task)
                 engine.touch(task)
                 for follower in tasks_after(engine, task):
                     successors.setdefault(follower.reference_name, follower)

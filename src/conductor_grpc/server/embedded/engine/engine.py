@@ -7,27 +7,35 @@ happened are decided, what has changed is saved, and alarms are set to when a wo
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.server.embedded.engine import decider, polling, timeouts
 from conductor_grpc.server.embedded.engine.alarms import Alarms
 from conductor_grpc.server.embedded.engine.control import CONTROLS
 from conductor_grpc.server.embedded.engine.control.sub_workflow import child_ended
+from conductor_grpc.server.embedded.engine.failures import EngineError
 from conductor_grpc.server.embedded.engine.limits import ConcurrencyLimits, RateLimits
 from conductor_grpc.server.embedded.engine.logs import StrayLogs
 from conductor_grpc.server.embedded.engine.polls import PollHistory
 from conductor_grpc.server.embedded.engine.queues import TaskQueues
 from conductor_grpc.server.embedded.engine.records import TaskRecord
 from conductor_grpc.server.embedded.engine.registry import Registry
+from conductor_grpc.server.embedded.engine.restoring import restore
 from conductor_grpc.server.embedded.engine.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conductor_grpc.server.embedded.clock import Clock
-    from conductor_grpc.server.embedded.engine.records import WorkflowRecord
     from conductor_grpc.server.embedded.engine.memory_store import MemoryStore
+    from conductor_grpc.server.embedded.engine.records import WorkflowRecord
+
+logger = logging.getLogger(__name__)
+
+_BREATH_MS: Final = 50
+"""Until a workflow goes on that could go on for ever."""
 
 
 class Engine:
@@ -60,12 +68,17 @@ class Engine:
         self._touched: dict[TaskRecord | WorkflowRecord, None] = {}
         self._to_decide: dict[WorkflowRecord, None] = {}
         self._ended: dict[WorkflowRecord, None] = {}
+        self._unfinished: set[WorkflowRecord] = set()
         clock.attach(self.alarms, self.fire)
         clock.attach(self.queues.deliveries, self._deliver)
+        restore(self)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Holds the lock; the outermost one decides and saves at its end. Nothing may wait inside it."""
+        """Holds the lock; the outermost one decides and saves at its end. Nothing may wait inside it.
+
+        Raises EngineError if what was to be decided cannot be; what happened before that is saved all the same.
+        """
         with self.lock:
             if self._in_transaction:
                 yield
@@ -73,10 +86,7 @@ class Engine:
             self._in_transaction = True
             try:
                 yield
-                while self._to_decide:
-                    workflow = next(iter(self._to_decide))
-                    del self._to_decide[workflow]
-                    decider.decide(self, workflow)
+                self._decide_all()
             finally:
                 self._in_transaction = False
                 self._save()
@@ -125,6 +135,24 @@ class Engine:
         child_ended(self, workflow)
         self._ended[workflow] = None
 
+    def _decide_all(self) -> None:
+        """Raises the EngineError that keeps the first of them, which the request is about, from being decided."""
+        asked = next(iter(self._to_decide), None)
+        failure = None
+        while self._to_decide:
+            workflow = next(iter(self._to_decide))
+            del self._to_decide[workflow]
+            try:
+                if decider.decide(self, workflow):
+                    self._unfinished.add(workflow)
+            except EngineError as error:
+                if workflow is asked:
+                    failure = error
+                else:
+                    logger.warning("%r cannot go on: %s", workflow, error)
+        if failure is not None:
+            raise failure
+
     def _save(self) -> None:
         # On a disk that is full this raises, the request fails, and the store keeps the records for the next commit.
         workflows = set()
@@ -137,6 +165,9 @@ class Engine:
                 workflows.add(record)
         for workflow in workflows:
             self._set_alarm(workflow)
+        for workflow in self._unfinished:
+            self.alarms.bring_forward(workflow.workflow_id, self.clock.now() + _BREATH_MS)
+        self._unfinished.clear()
         self._touched.clear()
         self._evict()
         self.store.commit()
@@ -153,6 +184,9 @@ class Engine:
         self.queues.deliver(queue_name, self.clock.now())
 
     def _set_alarm(self, workflow: WorkflowRecord) -> None:
+        set_to = self.alarms.at(workflow.workflow_id)
+        if workflow.is_open and set_to is not None and set_to <= self.clock.now():
+            return  # it goes off in a moment: what it is for must not be taken for past
         due = timeouts.next_look(workflow, self.clock.now()) if workflow.is_open else None
         if due is None:
             self.alarms.clear(workflow.workflow_id)

@@ -84,6 +84,13 @@ class UnsetValue(EngineError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class OutOfBoundsFailure(EngineError):
+    """Something that is expected in a definition is not in it."""
+
+    java_class = "java.lang.IndexOutOfBoundsException"
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
 class ClassCastFailure(EngineError):
     """A value of a type that the released server does not expect. Raised in strict mode only."""
 

@@ -39,7 +39,7 @@ class UnsupportedPathError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One part of a path: `name` leads into an object, `indexes` or `span` into a list, none of them to all there is."""
+    """One part of a path: `name` leads into an object, `indexes` or `span` into a list, none of them to all of it."""
 
     name: str | None = None
     indexes: tuple[int, ...] = ()

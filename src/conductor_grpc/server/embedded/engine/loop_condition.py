@@ -35,6 +35,9 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 
+_UNDEFINED = math.nan
+"""What JavaScript's `undefined` is as a number: every comparison with it is false."""
+
 _Operand = float | tuple[str, ...]
 
 
@@ -81,7 +84,7 @@ class LoopCondition:
             return operand
         value: Any = scope
         for name in operand:
-            if value is None or value is math.nan:
+            if value is None or value is _UNDEFINED:
                 raise InvalidLoopConditionError(
                     f"Unable to evaluate condition {self.text}, exception Cannot read property {name!r} of nothing"
                 )
@@ -107,12 +110,11 @@ def _operand(text: str) -> _Operand:
 
 
 def _member(value: Any, name: str) -> Any:
-    """What is there under this name; NaN, in which JavaScript's `undefined` ends up, if nothing is."""
     if isinstance(value, Mapping):
-        return value.get(name, math.nan)
+        return value.get(name, _UNDEFINED)
     if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
         return value[int(name)]
-    return math.nan
+    return _UNDEFINED
 
 
 def _number(value: Any) -> float:

@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from conductor_grpc.server.embedded.engine.queues import WaitingPoll
 from conductor_grpc.server.embedded.engine.memory_store import StoreFailure
+from conductor_grpc.server.embedded.engine.queues import WaitingPoll
 from conductor_grpc.worker.status import TaskStatus
 
 if TYPE_CHECKING:

@@ -86,8 +86,8 @@ class TaskRecord:
     """In the queue of `queue_name`."""
     start_delay_seconds: int = 0
     callback_after_seconds: int = 0
-    jitter_ms: int = 0
-    """Beyond the retry's delay."""
+    extra_delay_ms: int = 0
+    """Milliseconds beyond the delays in seconds."""
     response_timeout_seconds: int = 0
     poll_count: int = 0
     worker_id: str = ""

@@ -35,7 +35,7 @@ def next_attempt(engine: Engine, task: TaskRecord) -> TaskRecord | None:
     attempt.retried_task_id = task.task_id
     attempt.reason = task.reason
     attempt.start_delay_seconds = attempt.callback_after_seconds = delay
-    attempt.jitter_ms = random.randint(0, max(0, definition.backoff_jitter_ms))
+    attempt.extra_delay_ms = random.randint(0, max(0, definition.backoff_jitter_ms))
     return attempt
 
 

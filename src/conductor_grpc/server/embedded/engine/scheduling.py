@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conductor_grpc.clients.results import WorkflowStatus
+from conductor_grpc.server.embedded.engine.failures import TerminateWorkflow
 from conductor_grpc.server.embedded.engine.tasks import new_task
 from conductor_grpc.server.embedded.engine.timeouts import SECOND
 from conductor_grpc.worker.status import TaskStatus
@@ -35,8 +37,10 @@ def tasks_for(engine: Engine, workflow: WorkflowRecord, plan: TaskPlan, iteratio
 
 
 def first_tasks(engine: Engine, workflow: WorkflowRecord) -> list[TaskRecord]:
-    """What a workflow begins with."""
-    plan = _unless_skipped(workflow, workflow.plan.tasks[0] if workflow.plan.tasks else None)
+    """What a workflow begins with. Raises TerminateWorkflow for one without tasks: it is done."""
+    if not workflow.plan.tasks:
+        raise TerminateWorkflow("No tasks found to be executed", WorkflowStatus.COMPLETED)
+    plan = _unless_skipped(workflow, workflow.plan.tasks[0])
     return [] if plan is None else tasks_for(engine, workflow, plan)
 
 
@@ -86,7 +90,11 @@ def _enter_one(engine: Engine, workflow: WorkflowRecord, task: TaskRecord) -> No
     engine.shelf.add_task(task)
     engine.limits.scheduled(task)
     if task.status is TaskStatus.SCHEDULED:
-        offer(engine, task, now + max(task.start_delay_seconds, task.callback_after_seconds) * SECOND + task.jitter_ms)
+        offer(
+            engine,
+            task,
+            now + max(task.start_delay_seconds, task.callback_after_seconds) * SECOND + task.extra_delay_ms,
+        )
     else:
         task.update_time = now
     engine.touch(task)

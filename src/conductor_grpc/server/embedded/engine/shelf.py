@@ -19,8 +19,8 @@ class Shelf:
     """All workflows and their tasks. Not thread-safe: used under the engine's lock.
 
     At most `keep_finished` workflows that have ended stay; the ones that ended first go first. A sub-workflow stays
-    as long as its parent is open, or stays itself for the sake of its own parent, and counts only afterwards: what
-    an open workflow consists of can always be read.
+    as long as its parent is open, or its parent's parent and so on, and counts only afterwards: what an open workflow
+    consists of can always be read.
 
     Every operation is O(1), or O(tasks of the workflow); lists of workflows are in the order in which they were added.
     """
@@ -140,10 +140,11 @@ class Shelf:
     # -- inside --
 
     def _stays_for_parent(self, workflow: WorkflowRecord) -> bool:
+        """Whether it is part of an open workflow, however far down."""
         parent = self._workflows.get(workflow.parent_workflow_id)
-        if parent is None:
-            return False
-        return parent.is_open or parent.workflow_id in self._children.get(parent.parent_workflow_id, {})
+        while parent is not None and not parent.is_open:
+            parent = self._workflows.get(parent.parent_workflow_id)
+        return parent is not None
 
     # Sub-workflows can be nested as deep as anybody likes, so these two do not call themselves.
 

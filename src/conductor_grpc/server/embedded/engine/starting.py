@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conductor_grpc.server.embedded.engine.failures import NotFoundFailure
+from conductor_grpc.server.embedded.engine.failures import EngineError, NotFoundFailure, TerminateWorkflow
 from conductor_grpc.server.embedded.engine.keep_last import check_keep_last
 from conductor_grpc.server.embedded.engine.records import WorkflowRecord
+from conductor_grpc.server.embedded.engine.scheduling import enter, first_tasks
 from conductor_grpc.server.embedded.engine.tasks import new_id
 from conductor_grpc.server.embedded.engine.values import from_values
 
@@ -31,15 +32,18 @@ def start_workflow(
     external_input_path: str = "",
     parent: TaskRecord | None = None,
 ) -> WorkflowRecord:
-    """Starts an execution; its first tasks are scheduled when the transaction ends.
+    """Starts an execution; what the engine runs itself begins when the transaction ends.
 
     :param version: None for the latest.
     :param definition: taken instead of a registered one.
     :param parent: the SUB_WORKFLOW task that it is started by.
+    :raises IllegalArgumentFailure: neither name nor definition.
     :raises NotFoundFailure: nothing is registered under this name and version.
-    :raises EngineError: it cannot be executed.
+    :raises EngineError: it cannot be executed, or its first tasks cannot be scheduled.
     """
     with engine.transaction():
+        if definition is None and not name:
+            raise IllegalArgumentFailure("Workflow name must be specified when searching for a definition")
         if definition is None:
             definition = engine.registry.workflow_definition(name, version)
         if definition is None:
@@ -64,4 +68,11 @@ def start_workflow(
         engine.shelf.add(workflow)
         engine.touch(workflow)
         engine.decide_soon(workflow)
+        try:
+            enter(engine, workflow, first_tasks(engine, workflow))
+        except TerminateWorkflow:
+            pass  # the decision comes to the same end, and draws the conclusions
+        except EngineError:
+            engine.remove(workflow)
+            raise
         return workflow

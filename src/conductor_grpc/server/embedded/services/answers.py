@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -27,17 +27,22 @@ from conductor_grpc.server.embedded.engine.failures import ConstraintViolation, 
 from conductor_grpc.transport.trailer import TRAILER_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
     Answer = Message | bytes
     Rpc = Callable[[Message, grpc.ServicerContext], Answer]
     StreamRpc = Callable[[Message, grpc.ServicerContext], Iterator[Answer]]
-    Handlers = Mapping[str, "grpc.RpcMethodHandler[bytes, bytes]"]
+    Handlers = dict[str, "grpc.RpcMethodHandler[bytes, bytes]"]
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 LARGEST_REQUEST: Final = 4 << 20
 """Bytes that the released server takes in one message (grpc-java's default)."""
+
+LARGEST_METADATA: Final = 8 << 10
+"""Bytes of metadata that it takes with one call."""
 
 UNCAUGHT_DETAILS: Final = "Application error processing RPC"
 """All that grpc-java tells of an exception that no handler caught."""
@@ -78,30 +83,50 @@ def handlers(service: Service, *, strict: bool) -> Handlers:
     return {each.path: each.rpc_method_handler() for each in made}
 
 
-class Router(grpc.GenericRpcHandler):
-    """Finds the handler of a call, and has a word for calls that no service has."""
+def parsed(message_class: type[AnyMessage], data: bytes, *, strict: bool) -> AnyMessage:
+    """The message in a request's bytes. Raises StatusError."""
+    if strict and len(data) > LARGEST_REQUEST:
+        raise StatusError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, f"gRPC message exceeds maximum size {LARGEST_REQUEST}: {len(data)}"
+        )
+    try:
+        return message_class.FromString(data)
+    except DecodeError as error:
+        if strict:
+            raise StatusError(grpc.StatusCode.UNKNOWN, UNCAUGHT_DETAILS) from error
+        name = message_class.DESCRIPTOR.full_name
+        raise StatusError(grpc.StatusCode.INVALID_ARGUMENT, f"this is no {name}: {error}") from error
 
-    def __init__(self, known: Handlers, explained: Mapping[str, str]) -> None:
-        """`explained`: what to say of a path, or of all paths below a service, that is not known."""
+
+class Router(grpc.GenericRpcHandler):
+    """Finds the handler of a call, and has an answer for those that no service has."""
+
+    def __init__(self, known: Handlers, *, strict: bool) -> None:
         self._known = known
-        self._explained = explained
+        self._strict = strict
 
     def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
-        path = call.method
-        return self._known.get(path) or unimplemented(
-            self._explained.get(path)
-            or self._explained.get(path.rpartition("/")[0])
-            or f"Method not found: {path.removeprefix('/')}"
-        )
+        if self._strict and _size(call.invocation_metadata) > LARGEST_METADATA:
+            return refusing(grpc.StatusCode.UNKNOWN, "Received http2 header with status: 431")
+        handler = self._known.get(call.method)
+        if handler is None:
+            details = f"Method not found: {call.method.removeprefix('/')}"
+            return refusing(grpc.StatusCode.UNIMPLEMENTED, details)
+        return handler
 
 
-def unimplemented(details: str) -> grpc.RpcMethodHandler[bytes, bytes]:
-    """A handler, of any kind of call, that knows only this."""
+def refusing(code: grpc.StatusCode, details: str) -> grpc.RpcMethodHandler[bytes, bytes]:
+    """A handler, for any kind of call, that ends it with this status."""
 
     def refuse(_requests: Iterator[bytes], context: grpc.ServicerContext) -> NoReturn:
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, details)
+        context.abort(code, details)
 
     return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _size(metadata: Iterable[tuple[str, str | bytes]]) -> int:
+    """As HTTP/2 counts the size of headers: 32 bytes more for each."""
+    return sum(len(key) + len(value) + 32 for key, value in metadata)
 
 
 class _Handler:
@@ -134,17 +159,7 @@ class _Handler:
             self._fail(error, context)
 
     def _parse(self, data: bytes) -> Message:
-        if self._strict and len(data) > LARGEST_REQUEST:
-            raise StatusError(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, f"gRPC message exceeds maximum size {LARGEST_REQUEST}: {len(data)}"
-            )
-        try:
-            return self._request_class.FromString(data)
-        except DecodeError as error:
-            if self._strict:
-                raise StatusError(grpc.StatusCode.UNKNOWN, UNCAUGHT_DETAILS) from error
-            name = self._request_class.DESCRIPTOR.full_name
-            raise StatusError(grpc.StatusCode.INVALID_ARGUMENT, f"this is no {name}: {error}") from error
+        return parsed(self._request_class, data, strict=self._strict)
 
     def _fail(self, error: Exception, context: grpc.ServicerContext) -> NoReturn:
         """End the call with the status of an error; raises what gRPC wants to see then."""

@@ -1,28 +1,73 @@
-"""grpc.health.v1: whoever asks, about whatever service, is told SERVING, as by the released server."""
+"""grpc.health.v1: whoever asks, about whatever service, is told SERVING, as by the released server.
+
+The service is described here, since the package that has its messages is not needed for anything else.
+"""
+
+# ruff: noqa: N802 - methods have the names of their RPCs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import grpc
+from google.protobuf import text_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 
-from conductor_grpc.server.embedded.services.answers import unimplemented
+from conductor_grpc.server.embedded.services.answers import StatusError
 
 if TYPE_CHECKING:
-    from conductor_grpc.server.embedded.services.answers import Handlers
+    from google.protobuf.descriptor import ServiceDescriptor
+    from google.protobuf.message import Message
 
-SERVICE: Final = "grpc.health.v1.Health"
+_FILE: Final = """
+name: "grpc/health/v1/health.proto" package: "grpc.health.v1" syntax: "proto3"
+message_type {
+  name: "HealthCheckRequest"
+  field { name: "service" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL }
+}
+message_type {
+  name: "HealthCheckResponse"
+  field {
+    name: "status" number: 1 type: TYPE_ENUM label: LABEL_OPTIONAL
+    type_name: ".grpc.health.v1.HealthCheckResponse.ServingStatus"
+  }
+  enum_type {
+    name: "ServingStatus"
+    value { name: "UNKNOWN" number: 0 }
+    value { name: "SERVING" number: 1 }
+    value { name: "NOT_SERVING" number: 2 }
+    value { name: "SERVICE_UNKNOWN" number: 3 }
+  }
+}
+service {
+  name: "Health"
+  method {
+    name: "Check"
+    input_type: ".grpc.health.v1.HealthCheckRequest" output_type: ".grpc.health.v1.HealthCheckResponse"
+  }
+  method {
+    name: "Watch" server_streaming: true
+    input_type: ".grpc.health.v1.HealthCheckRequest" output_type: ".grpc.health.v1.HealthCheckResponse"
+  }
+}
+"""
 
-_SERVING: Final = b"\x08\x01"  # HealthCheckResponse, of which one field is set
+POOL: Final = DescriptorPool()
+"""One of its own: another definition of the same names may be in the process."""
+POOL.Add(text_format.Parse(_FILE, FileDescriptorProto()))
+
+_SERVING: Final = b"\x08\x01"  # HealthCheckResponse with its one field set
 
 
-def handlers() -> Handlers:
-    """Of the health service's calls, by path. Watch is left out by the released server too."""
-    return {
-        f"/{SERVICE}/Check": grpc.unary_unary_rpc_method_handler(_check),
-        f"/{SERVICE}/Watch": unimplemented(f"Method {SERVICE}/Watch is unimplemented"),
-    }
+class HealthService:
+    """The RPCs of `grpc.health.v1.Health`. Thread-safe."""
 
+    DESCRIPTOR: ClassVar[ServiceDescriptor] = POOL.FindServiceByName("grpc.health.v1.Health")
+    UNCAUGHT: ClassVar[frozenset[str]] = frozenset({"Check", "Watch"})
 
-def _check(_request: bytes, _context: grpc.ServicerContext) -> bytes:
-    return _SERVING
+    def Check(self, _request: Message, _context: grpc.ServicerContext) -> bytes:
+        return _SERVING
+
+    def Watch(self, _request: Message, _context: grpc.ServicerContext) -> list[bytes]:
+        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, "Method grpc.health.v1.Health/Watch is unimplemented")

@@ -22,7 +22,7 @@ def task_summary(task: TaskRecord, now: int) -> TaskSummary:
     return TaskSummary(
         workflow_id=workflow.workflow_id,
         workflow_type=workflow.name,
-        correlation_id=workflow.correlation_id,
+        correlation_id=task.correlation_id,
         scheduled_time=time_text(task.scheduled_time),
         start_time=time_text(task.start_time),
         update_time=time_text(task.update_time),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conductor_grpc.clients.results import WorkflowStatus
+from conductor_grpc.server.embedded.engine.failures import OutOfBoundsFailure, TerminateWorkflow
 from conductor_grpc.server.embedded.engine.scheduling import tasks_for
 from conductor_grpc.server.embedded.engine.tasks import new_task
 from conductor_grpc.worker.status import TaskStatus
@@ -21,16 +23,21 @@ class ForkJoin:
     """
 
     def schedule(self, engine: Engine, workflow: WorkflowRecord, plan: TaskPlan, iteration: int) -> list[TaskRecord]:
-        now = engine.clock.now()
+        """Raises OutOfBoundsFailure for a branch without tasks, TerminateWorkflow if no JOIN follows."""
         fork = new_task(workflow, plan, iteration, status=TaskStatus.COMPLETED)
-        fork.start_time = fork.end_time = now
+        fork.name = fork.task_type
+        fork.start_time = fork.end_time = engine.clock.now()
         tasks = [fork]
         for branch in plan.branches.values():
-            if branch:
-                tasks.extend(tasks_for(engine, workflow, branch[0], iteration))
+            if not branch:
+                raise OutOfBoundsFailure("Index 0 out of bounds for length 0")
+            tasks.extend(tasks_for(engine, workflow, branch[0], iteration))
         join = workflow.plan.follower(plan.reference_name)
-        if join is not None and join.type == "JOIN":
-            tasks.extend(tasks_for(engine, workflow, join, iteration))
+        if join is None or join.type != "JOIN":
+            raise TerminateWorkflow(
+                "Fork task definition is not followed by a join task.  Check the blueprint", WorkflowStatus.FAILED
+            )
+        tasks.extend(tasks_for(engine, workflow, join, iteration))
         return tasks
 
     def start(self, engine: Engine, task: TaskRecord) -> None:

@@ -42,7 +42,12 @@ class Join(SingleTask):
         if failed:
             end(engine, task, TaskStatus.FAILED, " ".join(each.reason for each in failed))
         elif with_errors:
-            end(engine, task, TaskStatus.COMPLETED_WITH_ERRORS, " ".join(each.reason for each in with_errors))
+            end(
+                engine,
+                task,
+                TaskStatus.COMPLETED_WITH_ERRORS,
+                " ".join(f"{each.name}/{each.task_id} completed with errors" for each in with_errors),
+            )
         else:
             end(engine, task)
 

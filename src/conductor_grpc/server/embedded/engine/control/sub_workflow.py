@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.definitions import workflow_definition_to_proto
@@ -28,6 +28,14 @@ _STATUSES = {
 """How the parent's task ends when the child has ended so."""
 
 
+_NESTED: Final = 16
+"""Levels of sub-workflows that are started within one transaction."""
+
+_BREATH_MS: Final = 50
+"""Each level below waits as long as the released server takes to come by (`systemTaskWorkerPollInterval`), so that a
+workflow that starts itself does not keep the server from everything else."""
+
+
 class SubWorkflow(SingleTask):
     """IN_PROGRESS from the start of its child until that has ended.
 
@@ -38,6 +46,8 @@ class SubWorkflow(SingleTask):
     def schedule(self, engine: Engine, workflow: WorkflowRecord, plan: TaskPlan, iteration: int) -> list[TaskRecord]:
         (task,) = super().schedule(engine, workflow, plan, iteration)
         task.input = _input(task)
+        if _is_deep(engine, workflow):
+            task.extra_delay_ms = _BREATH_MS
         return [task]
 
     def start(self, engine: Engine, task: TaskRecord) -> None:
@@ -50,6 +60,15 @@ class SubWorkflow(SingleTask):
             return
         task.sub_workflow_id = child.workflow_id
         task.output = {"subWorkflowId": child.workflow_id}
+
+
+def _is_deep(engine: Engine, workflow: WorkflowRecord) -> bool:
+    above: WorkflowRecord | None = workflow
+    for _ in range(_NESTED):
+        above = engine.shelf.find(above.parent_workflow_id)
+        if above is None:
+            return False
+    return True
 
 
 def _input(task: TaskRecord) -> Payload:
