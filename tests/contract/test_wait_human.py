@@ -101,10 +101,10 @@ def test_a_duration_goes_by(server: ServerUnderTest) -> None:
     before = server.seconds()
     task_type, workflow_id = waiting(server, duration="1 seconds")
     server.until(lambda: states(server.get(workflow_id))["wait"] == "COMPLETED", seconds=5)
-    assert 1 <= server.seconds() - before
+    assert server.seconds() - before >= 1
     assert plain(server.take(task_type).input_data) == {"from": {}}
     task = task_named(server.get(workflow_id), "wait")
-    assert 900 <= task.end_time - task.start_time
+    assert task.end_time - task.start_time >= 900
     assert task.update_time == task.end_time
 
 

@@ -91,7 +91,7 @@ def remove(server: ServerUnderTest, workflow_id: str, archive: bool = False) -> 
 
 
 def running(server: ServerUnderTest, name: str, **request: int) -> list[str]:
-    """The ids of the workflows of this name that run; by `start_time` and `end_time` and `version` if both are given."""
+    """The ids of the workflows of this name that run; given `start_time` and `end_time`, of one version and time."""
     answer = server.workflows.GetRunningWorkflows(messages.GetRunningWorkflowsRequest(name=name, **request))
     return list(answer.workflow_ids)
 

@@ -22,7 +22,7 @@ _FAILED = frozenset({TaskStatus.FAILED, TaskStatus.FAILED_WITH_TERMINAL_ERROR})
 
 def complete(engine: Engine, workflow: WorkflowRecord, reason: str = "") -> None:
     """Everything has been done, or a TERMINATE task says that it has, for this reason."""
-    workflow.output = output_of(workflow, None)
+    workflow.output = output_of(workflow)
     workflow.reason = reason
     _close(engine, workflow, WorkflowStatus.COMPLETED)
 
@@ -37,7 +37,7 @@ def fail(
     failure_workflow: bool = True,
 ) -> None:
     """Ends it before its end: cancels what is open and starts its failure workflow."""
-    workflow.output = output_of(workflow, task)
+    workflow.output = output_of(workflow)
     workflow.reason = reason
     workflow.status = status
     for each in workflow.tasks:
@@ -64,8 +64,8 @@ def cancel(engine: Engine, task: TaskRecord) -> None:
         fail(engine, child, WorkflowStatus.TERMINATED, reason, failure_workflow=False)
 
 
-def output_of(workflow: WorkflowRecord, task: TaskRecord | None) -> Payload:
-    """What a TERMINATE task said, else the output parameters, else the output of `task` or of the last task."""
+def output_of(workflow: WorkflowRecord) -> Payload:
+    """What a TERMINATE task said, else the output parameters, else the output of the last task in its list."""
     if not workflow.tasks:
         return {}
     terminate = ended_by_terminate(workflow)
@@ -75,7 +75,7 @@ def output_of(workflow: WorkflowRecord, task: TaskRecord | None) -> Payload:
     if parameters:
         evaluated: Payload = evaluate(from_values(parameters), scope_of(workflow))
         return evaluated
-    return (task or workflow.tasks[-1]).output
+    return workflow.tasks[-1].output
 
 
 def ended_by_terminate(workflow: WorkflowRecord) -> TaskRecord | None:

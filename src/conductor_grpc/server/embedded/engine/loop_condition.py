@@ -1,7 +1,7 @@
 """The conditions of a DO_WHILE that need no JavaScript engine: those that count.
 
-`$.loop['iteration'] < 3`, `$.loop.iteration <= $.limit`, `3 > $.loop.iteration`, `true`, `false` and nothing, which
-holds as little as `false`; bare, in parentheses, as `if (…) { true; } else { false; }` or as
+`$.loop['iteration'] < 3`, `$.loop.iteration <= $.limit`, `3 != $.loop.iteration`, `true`, `false` and nothing, which
+holds as little as `false`; bare, in parentheses, as `… ? true : false`, as `if (…) { true; } else { false; }` or as
 `(function () { if (…) { return true; } return false; })()`. As on the released server `$` holds the loop task's input,
 its output under its reference name, and the outputs of the tasks inside it under theirs.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 _PATH = r"\$(?:\.[A-Za-z_$][\w$]*|\[(?:'[^'\\]*'|\"[^\"\\]*\"|\d+)\])+"
 _OPERAND = rf"{_PATH}|-?\d+(?:\.\d+)?"
-_COMPARISON = re.compile(rf"(?P<left>{_OPERAND})\s*(?P<operator><=|>=|<|>)\s*(?P<right>{_OPERAND})", re.ASCII)
+_COMPARISON = re.compile(rf"(?P<left>{_OPERAND})\s*(?P<operator><=|>=|<|>|[!=]==?)\s*(?P<right>{_OPERAND})", re.ASCII)
 _NAME = re.compile(r"\.([A-Za-z_$][\w$]*)|\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]", re.ASCII)
 _IF = re.compile(
     r"if\s*\((?P<condition>.*)\)\s*(?:\{\s*true\s*;?\s*\}|true\s*;)\s*else\s*(?:\{\s*false\s*;?\s*\}|false)",
@@ -28,11 +28,16 @@ _FUNCTION = re.compile(
     r"\s*(?:else\s*(?:\{\s*return\s+false\s*;?\s*\}|return\s+false\s*;?)|return\s+false\s*;?)\s*\}\s*\)\s*\(\s*\)",
     re.DOTALL,
 )
+_CHOICE = re.compile(r"(?P<condition>.*)\?\s*true\s*:\s*false", re.DOTALL)
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
+    "==": operator.eq,
+    "===": operator.eq,
+    "!=": operator.ne,
+    "!==": operator.ne,
 }
 
 _UNDEFINED = math.nan
@@ -75,6 +80,8 @@ class LoopCondition:
         is no number at all makes it false. Raises InvalidLoopConditionError for a name within something absent.
         """
         left, right = self._value(self.left, scope), self._value(self.right, scope)
+        if self.operator[0] in "=!" and (left is None or right is None):  # null equals nothing but itself
+            return (left is right) == (self.operator[0] == "=")
         if not (isinstance(left, str) and isinstance(right, str)):
             left, right = _number(left), _number(right)
         return _OPERATORS[self.operator](left, right)
@@ -85,8 +92,10 @@ class LoopCondition:
         value: Any = scope
         for name in operand:
             if value is None or value is _UNDEFINED:
+                nothing = "null" if value is None else "undefined"
                 raise InvalidLoopConditionError(
-                    f"Unable to evaluate condition {self.text}, exception Cannot read property {name!r} of nothing"
+                    f"Unable to evaluate condition {self.text}, exception Error evaluating the script `TypeError:"
+                    f" Cannot read property '{name}' of {nothing}` at line 1"
                 )
             value = _member(value, name)
         return value
@@ -95,7 +104,7 @@ class LoopCondition:
 def _bare(text: str) -> str:
     """The condition without what may stand around it."""
     condition = text.strip(" \t\r\n;")
-    match = _IF.fullmatch(condition) or _FUNCTION.fullmatch(condition)
+    match = _IF.fullmatch(condition) or _FUNCTION.fullmatch(condition) or _CHOICE.fullmatch(condition)
     if match is not None:
         condition = match["condition"].strip()
     while condition.startswith("(") and condition.endswith(")"):

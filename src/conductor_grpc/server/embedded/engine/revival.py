@@ -53,7 +53,7 @@ def _innermost(engine: Engine, workflow: WorkflowRecord) -> WorkflowRecord:
     """The sub-workflow, at any depth, whose failure has made this one fail; itself if there is none."""
     while True:
         failed = next(task for task in workflow.tasks if _is_unsuccessful(task))
-        if failed.plan.type != "SUB_WORKFLOW" or failed.status is TaskStatus.CANCELED:
+        if failed.plan.type != "SUB_WORKFLOW":
             return workflow
         child = _child(engine, failed)
         if not any(map(_is_unsuccessful, child.tasks)):
@@ -181,7 +181,7 @@ def _rewind(engine: Engine, workflow: WorkflowRecord, task: TaskRecord) -> None:
     for each in list(workflow.tasks):
         if each.seq > task.seq:
             engine.forget(each)
-        elif each is not task and _is_unsuccessful(each):
+        elif each is not task and _is_to_blame(each):
             _take_up(engine, each)
             each.start_time = now
     _reopen(engine, workflow)
@@ -227,7 +227,7 @@ def _revive_parents(engine: Engine, workflow: WorkflowRecord, what: str) -> None
         workflow.failed_reference_names, workflow.failed_task_names = [], []
         workflow.last_retried_time = now
         for each in workflow.tasks:
-            if _is_unsuccessful(each):
+            if _is_to_blame(each):
                 _take_up(engine, each)
                 each.retry_count += each.plan.type not in _GOES_ON
 
@@ -258,6 +258,11 @@ def _schedule_again(engine: Engine, task: TaskRecord) -> None:
 
 def _is_unsuccessful(task: TaskRecord) -> bool:
     return task.has_failed and not task.retried
+
+
+def _is_to_blame(task: TaskRecord) -> bool:
+    """It would end the workflow again; a permissive one, over which the workflow has gone on, would not."""
+    return _is_unsuccessful(task) and not task.executed
 
 
 def _child(engine: Engine, task: TaskRecord) -> WorkflowRecord:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conductor_grpc.server.embedded.engine.failures import EngineError, NotFoundFailure, TerminateWorkflow
+from conductor_grpc.server.embedded.engine.failures import (
+    EngineError,
+    IllegalArgumentFailure,
+    NotFoundFailure,
+    TerminateWorkflow,
+)
 from conductor_grpc.server.embedded.engine.keep_last import check_keep_last
 from conductor_grpc.server.embedded.engine.records import WorkflowRecord
 from conductor_grpc.server.embedded.engine.scheduling import enter, first_tasks
@@ -47,7 +52,7 @@ def start_workflow(
         if definition is None:
             definition = engine.registry.workflow_definition(name, version)
         if definition is None:
-            raise NotFoundFailure(f"No such workflow defined. name={name}, version={version or 'null'}")
+            raise NotFoundFailure(f"No such workflow defined. name={name}, version={'null' if version is None else version}")
         plan = engine.registry.plan(definition)
         check_keep_last(plan, strict=engine.strict)
         # An empty input is left as it is: the released server applies the template only over REST then.

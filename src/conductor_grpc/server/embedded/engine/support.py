@@ -81,6 +81,12 @@ def _check_do_while(task: WorkflowTask, where: str) -> None:
         LoopCondition.parse(task.loop_condition)
     except InvalidLoopConditionError as error:
         raise UnsupportedFailure(f"{where}: {error}; {_REMEDY}") from error
+    inner = next((each for each in walk(task.loop_over) if each.type == "DO_WHILE"), None)
+    if inner is not None:
+        raise UnsupportedFailure(
+            f"task {inner.task_reference_name}: a DO_WHILE inside another one; the released server starts such a"
+            " workflow and never ends it, so make the inner loop a workflow of its own"
+        )
 
 
 def _check_paths(payload: dict[str, object], where: str) -> None:

@@ -47,7 +47,8 @@ def check_task(engine: Engine, task: TaskRecord) -> None:
             _apply_policy(engine, task, limit.reason(task, (now - limit.began) // SECOND))
             if not task.is_open:
                 return
-    if now >= _response_due(task):
+    due = _response_due(task)
+    if now >= due or (due < _NEVER and engine.strict and task.plan.type in _COUNTED_FROM_1970):
         _time_out(
             engine,
             task,
@@ -86,6 +87,8 @@ _POLL = (
 )
 
 _NEVER = 2**62
+_COUNTED_FROM_1970 = frozenset({"JOIN", "WAIT"})
+"""They begin without an update time on the released server, so that any response timeout is over at the next look."""
 
 
 def _limits(task: TaskRecord) -> Iterator[_Limit]:

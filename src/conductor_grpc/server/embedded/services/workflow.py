@@ -50,8 +50,6 @@ class WorkflowService:
     def StartWorkflow(self, request: StartWorkflowRequest, _context: grpc.ServicerContext) -> pb.StartWorkflowResponse:
         workflow_input = self._input(request)
         definition = request.workflow_def if request.HasField("workflow_def") else None
-        if definition is None and not request.name:
-            raise IllegalArgumentFailure("Workflow name must be specified when searching for a definition")
         if not 0 <= request.priority <= HIGHEST_PRIORITY:
             raise IllegalArgumentFailure(f"priority MUST be between 0 and {HIGHEST_PRIORITY} (inclusive)")
         try:

@@ -36,21 +36,13 @@ class Wait(SingleTask):
     def start(self, engine: Engine, task: TaskRecord) -> None:
         begin(engine, task)
         now = engine.clock.now()
-        until = task.input.get("until")
-        task.deliver_at = 0
-        task.callback_after_seconds = _FOR_EVER
         try:
-            duration = _duration(task)
-            if duration is not None:
-                task.deliver_at = now + duration * SECOND
-            elif until:
-                task.deliver_at = parse_time(str(until))
-        except ValueError:
-            reason = f"Invalid/Unsupported Wait Until format.  Provided: {until}"
-            end(engine, task, TaskStatus.FAILED_WITH_TERMINAL_ERROR, reason)
+            task.deliver_at = _end_of_wait(task, now)
+        except ValueError as error:
+            end(engine, task, TaskStatus.FAILED_WITH_TERMINAL_ERROR, str(error))
             return
-        if task.deliver_at:
-            task.callback_after_seconds = max(0, task.deliver_at - now) // SECOND
+        seconds = max(0, task.deliver_at - now) // SECOND
+        task.callback_after_seconds = seconds if task.deliver_at else _FOR_EVER
 
     def execute(self, engine: Engine, task: TaskRecord) -> bool:
         now = engine.clock.now()
@@ -59,6 +51,17 @@ class Wait(SingleTask):
         task.update_time = now
         end(engine, task)
         return True
+
+
+def _end_of_wait(task: TaskRecord, now: int) -> int:
+    """Milliseconds since 1970; 0: never. Raises ValueError."""
+    duration, until = _duration(task), task.input.get("until")
+    if duration is not None:
+        return now + duration * SECOND
+    try:
+        return parse_time(str(until)) if until else 0
+    except ValueError as error:
+        raise ValueError(f"Invalid/Unsupported Wait Until format.  Provided: {until}") from error
 
 
 def _duration(task: TaskRecord) -> int | None:
