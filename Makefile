@@ -10,6 +10,7 @@ BIN    := $(abspath $(VENV))/bin
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find proto cpp -type f -not -path 'cpp/tests/*')
 PIP          := $(VENV)/.pip
 INSTALLED    := $(VENV)/.installed
+SERVER       := $(VENV)/.server
 TOOLS        := $(VENV)/.tools
 
 # ctest writes its output here, too: `make test` repeats its closing lines at the end.
@@ -24,7 +25,7 @@ WITH_TOOLS := PATH="$(BIN):$$PATH" CMAKE_GENERATOR=Ninja
 .PHONY: help install demo test lint tidy ctest ctest-sanitized pytest coverage bench clean
 
 help:
-	@echo "make demo      a real Conductor server, the two example workflows, both run to COMPLETED"
+	@echo "make demo      the two example workflows on an embedded server, both run to COMPLETED, each step shown"
 	@echo "make test      C++ tests (plain, then under sanitizers with a short fuzz run), lint, all Python tests"
 	@echo "make coverage  the Python tests under coverage, with a report here and in htmlcov/"
 	@echo "make lint      ruff, mypy --strict, clang-tidy"
@@ -34,7 +35,7 @@ help:
 
 # -- set-up --
 
-install: $(INSTALLED) $(TOOLS)
+install: $(INSTALLED) $(TOOLS) $(SERVER)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -53,7 +54,12 @@ $(PIP): | $(BIN)/python
 $(INSTALLED): $(BUILD_INPUTS) | $(PIP)
 	@command -v "$${CXX:-c++}" >/dev/null || { \
 	  echo "make: no C++ compiler ($${CXX:-c++}). On Debian and Ubuntu: apt-get install g++"; exit 1; }
-	$(BIN)/python -m pip install --quiet --editable '.[server]'
+	$(BIN)/python -m pip install --quiet --editable '.[cli]'
+	@touch $@
+
+# Java and what fetches the real server: the tests need them, the demo does not.
+$(SERVER): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet 'conductor-grpc-client[server]'
 	@touch $@
 
 $(TOOLS): pyproject.toml | $(PIP)
@@ -84,14 +90,14 @@ lint: $(INSTALLED) $(TOOLS) tidy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --package conductor_grpc
-	MYPYPATH=examples:src $(BIN)/mypy examples/main.py examples/workers/*.py
+	MYPYPATH=examples:src $(BIN)/mypy examples/main.py examples/workers/*.py examples/tests/*.py
 
 tidy: $(TOOLS)
 	$(WITH_TOOLS) cmake --preset tidy -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" \
 	  -DPython_EXECUTABLE=$(BIN)/python
 	$(WITH_TOOLS) cmake --build --preset tidy --target _core fuzz_decode
 
-pytest: $(INSTALLED) $(TOOLS)
+pytest: $(INSTALLED) $(TOOLS) $(SERVER)
 	$(BIN)/coverage run -m pytest
 
 coverage: pytest
@@ -99,7 +105,7 @@ coverage: pytest
 	$(BIN)/coverage html
 	@echo "also as pages: htmlcov/index.html"
 
-bench: $(INSTALLED) $(TOOLS)
+bench: $(INSTALLED) $(TOOLS) $(SERVER)
 	$(BIN)/python -m benchmarks
 
 clean:

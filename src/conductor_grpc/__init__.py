@@ -1,46 +1,50 @@
 """Conductor workers and clients over gRPC, with a compiled C++ core.
 
-Everything a program needs is importable from here; `TaskPoller` is where to begin.
+Everything a program needs is importable from here; `TaskPoller` is where to begin. Names are loaded when they are
+asked for: whoever needs an error class, or none of it, does not load gRPC.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from conductor_grpc.clients import EventClient, MetadataClient, TaskClient, Workflow, WorkflowClient, WorkflowStatus
-from conductor_grpc.configuration import Configuration
-from conductor_grpc.errors import (
-    AuthenticationError,
-    ClosedChannelError,
-    ConductorError,
-    ConfigurationError,
-    ConflictError,
-    DefinitionError,
-    ErrorKind,
-    ForkedChannelError,
-    InputError,
-    InvalidRequestError,
-    LauncherError,
-    MessageTooLargeError,
-    NonRetryableError,
-    NotFoundError,
-    PayloadDecodeError,
-    PayloadEncodeError,
-    PayloadError,
-    PollerError,
-    ServerError,
-    ThrottledError,
-    TransientError,
-    UnavailableError,
-    UnknownServerError,
-    UnmappablePayloadError,
-    WaitTimeoutError,
-    WorkerDefinitionError,
-)
-from conductor_grpc.poller import DrainReport, PollerHealth, TaskPoller, WorkerHealth
-from conductor_grpc.worker import Task, TaskResult, TaskResultStatus, TaskStatus, WorkerInterface, worker_task
+from conductor_grpc.lazy_names import loading
 
-__version__ = version("conductor-grpc-client")
+if TYPE_CHECKING:
+    from conductor_grpc.clients import EventClient, MetadataClient, TaskClient, Workflow, WorkflowClient, WorkflowStatus
+    from conductor_grpc.configuration import Configuration
+    from conductor_grpc.errors import (
+        AuthenticationError,
+        ClosedChannelError,
+        ConductorError,
+        ConfigurationError,
+        ConflictError,
+        DefinitionError,
+        ErrorKind,
+        ForkedChannelError,
+        InputError,
+        InvalidRequestError,
+        LauncherError,
+        MessageTooLargeError,
+        NonRetryableError,
+        NotFoundError,
+        PayloadDecodeError,
+        PayloadEncodeError,
+        PayloadError,
+        PollerError,
+        ServerError,
+        ThrottledError,
+        TransientError,
+        UnavailableError,
+        UnknownServerError,
+        UnmappablePayloadError,
+        WaitTimeoutError,
+        WorkerDefinitionError,
+    )
+    from conductor_grpc.poller import DrainReport, PollerHealth, TaskPoller, WorkerHealth
+    from conductor_grpc.worker import Task, TaskResult, TaskResultStatus, TaskStatus, WorkerInterface, worker_task
+
+    __version__: str
 
 __all__ = [
     "AuthenticationError",
@@ -88,3 +92,66 @@ __all__ = [
     "__version__",
     "worker_task",
 ]
+
+_HOMES = {
+    "AuthenticationError": "errors",
+    "ClosedChannelError": "errors",
+    "ConductorError": "errors",
+    "Configuration": "configuration",
+    "ConfigurationError": "errors",
+    "ConflictError": "errors",
+    "DefinitionError": "errors",
+    "DrainReport": "poller",
+    "ErrorKind": "errors",
+    "EventClient": "clients",
+    "ForkedChannelError": "errors",
+    "InputError": "errors",
+    "InvalidRequestError": "errors",
+    "LauncherError": "errors",
+    "MessageTooLargeError": "errors",
+    "MetadataClient": "clients",
+    "NonRetryableError": "errors",
+    "NotFoundError": "errors",
+    "PayloadDecodeError": "errors",
+    "PayloadEncodeError": "errors",
+    "PayloadError": "errors",
+    "PollerError": "errors",
+    "PollerHealth": "poller",
+    "ServerError": "errors",
+    "Task": "worker",
+    "TaskClient": "clients",
+    "TaskPoller": "poller",
+    "TaskResult": "worker",
+    "TaskResultStatus": "worker",
+    "TaskStatus": "worker",
+    "ThrottledError": "errors",
+    "TransientError": "errors",
+    "UnavailableError": "errors",
+    "UnknownServerError": "errors",
+    "UnmappablePayloadError": "errors",
+    "WaitTimeoutError": "errors",
+    "WorkerDefinitionError": "errors",
+    "WorkerHealth": "poller",
+    "WorkerInterface": "worker",
+    "Workflow": "clients",
+    "WorkflowClient": "clients",
+    "WorkflowStatus": "clients",
+    "worker_task": "worker",
+}
+
+_MODULES = ("clients", "configuration", "definitions", "errors", "payload", "pb", "poller", "transport", "worker")
+"""`import conductor_grpc` is enough for these."""
+
+if not TYPE_CHECKING:  # a checker that saw it would take any name for one of ours
+    _load = loading(__name__, {**_HOMES, **{name: name for name in _MODULES}})
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("conductor-grpc-client")
+        return _load(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -71,6 +71,12 @@ def test_an_expression_in_a_task_template_is_evaluated(server: ServerUnderTest, 
     assert plain(server.take(task_type).input_data) == {"a": "1", **inputs}
 
 
+def test_an_expression_in_a_task_template_stays_where_an_input_gives_null(server: ServerUnderTest) -> None:
+    task_type = server.task_definition(input_template=values({"a": "${workflow.input.a}"}))
+    server.start(server.workflow(simple(task_type, input_parameters={"a": "${workflow.input.missing}"})), {"a": "1"})
+    assert plain(server.take(task_type).input_data) == {"a": "${workflow.input.a}"}
+
+
 @pytest.mark.parametrize("inputs", [{}, {"other": "given"}], ids=str)
 def test_an_expression_in_a_task_template_that_gives_null_stays(
     server: ServerUnderTest, inputs: dict[str, Any]

@@ -61,8 +61,6 @@ class _Decision:
             return False
         except EngineError:
             self._forget()
-            for task in self._concluded:
-                task.executed = False
             raise
 
     def _make(self) -> bool:
@@ -121,9 +119,11 @@ class _Decision:
                 self._found.append(before)
 
     def _forget(self, *, except_for: TaskRecord | None = None) -> None:
-        for task, *before in self._found:
+        for task, status, reason, end_time in self._found:
             if task is not except_for:
-                task.status, task.reason, task.end_time = before
+                task.status, task.reason, task.end_time = status, reason, end_time
+        for task in self._concluded:
+            task.executed = False
 
 
 def _run(engine: Engine, control: Control, task: TaskRecord) -> bool:

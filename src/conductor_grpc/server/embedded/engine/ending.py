@@ -112,6 +112,8 @@ def _start_failure_workflow(engine: Engine, workflow: WorkflowRecord, task: Task
         # The released server reads `$workflow.input.KEY` in this way, with no braces.
         key = name.split(".")[2:3]
         name = str(workflow.input.get(key[0], "")) if key else ""
+        if not name:
+            return
     inputs = {
         **workflow.input,
         "workflowId": workflow.workflow_id,

@@ -157,9 +157,9 @@ def _bracket(path: str, at: int, text: str) -> tuple[_Step, int]:
     if part is not None and (part[1] or part[2]):
         start, end = (None if bound is None else int(bound) for bound in part.groups())
         return _Step(span=(start, end)), part.end()
-    if path[at:] == "[":
+    if path[at:] == "[" and not path.endswith(".["):
         raise UnsupportedPathError(f"{text}: a bracket with nothing in it")
-    if path.startswith("?", at + 1):
+    if path.startswith("?", at + 1) and "]" in path[at:]:
         raise UnsupportedPathError(f"{text}: filters")
     if _QUOTED_MORE.match(path, at):
         raise UnsupportedPathError(f"{text}: several names in one bracket")

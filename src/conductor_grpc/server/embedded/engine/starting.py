@@ -13,7 +13,7 @@ from conductor_grpc.server.embedded.engine.failures import (
 from conductor_grpc.server.embedded.engine.keep_last import check_keep_last
 from conductor_grpc.server.embedded.engine.records import WorkflowRecord
 from conductor_grpc.server.embedded.engine.scheduling import enter, first_tasks
-from conductor_grpc.server.embedded.engine.tasks import new_id
+from conductor_grpc.server.embedded.engine.tasks import filled_in, new_id
 from conductor_grpc.server.embedded.engine.values import from_values
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def start_workflow(
         workflow = WorkflowRecord(
             workflow_id=new_id(),
             plan=plan,
-            input={**template, **workflow_input},
+            input=filled_in(workflow_input, template),
             variables=from_values(definition.variables),
             create_time=engine.clock.now(),
             correlation_id=correlation_id,

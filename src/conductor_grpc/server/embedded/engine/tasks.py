@@ -56,15 +56,25 @@ def new_attempt(task: TaskRecord) -> TaskRecord:
 
 
 def input_of(task: TaskRecord) -> Payload:
-    """Its input parameters evaluated, and what the task definition's input template adds where they say nothing."""
+    """Its input parameters evaluated. What the task definition's input template has fills in what is missing or null.
+
+    Of the template an expression stays as it is written where it gives null, or where it stands in for an input
+    parameter whose own expression does (seen on 3.32.1).
+    """
     scope = scope_of(task.workflow, task.task_id)
     evaluated: Payload = evaluate(task.plan.input_parameters, scope)
     template = task.definition.input_template
-    if template:
-        for key, value in from_values(template).items():
-            if evaluated.get(key) is None:
-                evaluated[key] = evaluate(value, scope)
-    return evaluated
+    if not template:
+        return evaluated
+    written = from_values(template)
+    unsaid = {key: value for key, value in written.items() if task.plan.input_parameters.get(key) is None}
+    meant: Payload = evaluate(unsaid, scope)
+    return filled_in(evaluated, filled_in(meant, written))
+
+
+def filled_in(payload: Payload, template: Payload) -> Payload:
+    """A payload with what a template has in the place of what is missing or null."""
+    return {**payload, **{key: value for key, value in template.items() if payload.get(key) is None}}
 
 
 def loop_reference(reference_name: str, iteration: int) -> str:
