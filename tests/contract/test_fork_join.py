@@ -74,11 +74,6 @@ def test_join_on_some_of_the_branches(server: ServerUnderTest) -> None:
     assert status(server.get(workflow_id)) == "COMPLETED"
 
 
-def test_join_on_nothing_joins_nothing(server: ServerUnderTest) -> None:
-    *_, three, _ = two_branches(server)
-    assert plain(server.take(three).input_data) == {"joined": {}}
-
-
 def test_join_on_a_task_in_the_middle_of_a_branch(server: ServerUnderTest) -> None:
     one, two, three = (server.task_definition() for _ in range(3))
     tasks = fork("fork", [simple(one, "a"), simple(one, "a2")], [simple(two, "b")]), join("join", "a", "b")
@@ -191,21 +186,6 @@ def test_tasks_of_one_type_in_all_branches_come_in_one_poll(server: ServerUnderT
     for task in polled:
         server.complete(task)
     assert status(server.ended(workflow_id)) == "COMPLETED"
-
-
-def test_a_fork_without_a_join_fails_the_workflow(server: ServerUnderTest) -> None:
-    task_type = server.task_definition()
-    workflow_id = server.start(server.workflow(fork("fork", [simple(task_type, "a")]), simple(task_type, "last")))
-    workflow = server.get(workflow_id)
-    assert (status(workflow), references(workflow)) == ("FAILED", [])
-    reason = "Fork task definition is not followed by a join task.  Check the blueprint"
-    assert workflow.reason_for_incompletion == reason
-
-
-def test_an_empty_branch_cannot_be_started(server: ServerUnderTest) -> None:
-    name = server.workflow(fork("fork", [simple(server.task_definition(), "a")], []), join("join", "a"))
-    expected = failure("Index 0 out of bounds for length 0", "IndexOutOfBoundsException")
-    assert error_of(lambda: server.start(name)) == expected
 
 
 def test_a_fork_needs_branches(server: ServerUnderTest) -> None:

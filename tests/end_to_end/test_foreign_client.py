@@ -119,22 +119,22 @@ def test_a_workflow_from_its_registration_to_its_end(foreign: Grpcurl) -> None:
     foreign.call(f"{METADATA}/CreateWorkflow", {"workflow": WORKFLOW})
     assert foreign.call(f"{METADATA}/GetWorkflow", {"name": "adding"})["workflow"]["version"] == 1
 
-    workflow_id = foreign.call(f"{WORKFLOWS}/StartWorkflow", {"name": "adding", "input": {"a": 40}})["workflowId"]
-    assert foreign.call(f"{TASKS}/GetQueueSizesForTasks", {"task_types": ["add"]}) == {"queueForTask": {"add": 1}}
+    workflow_id = foreign.call(f"{WORKFLOWS}/StartWorkflow", {"name": "adding", "input": {"a": 40}})["workflow_id"]
+    assert foreign.call(f"{TASKS}/GetQueueSizesForTasks", {"task_types": ["add"]}) == {"queue_for_task": {"add": 1}}
 
     task = foreign.call(f"{TASKS}/BatchPoll", {"task_type": "add", "worker_id": "grpcurl", "count": 1, "timeout": 1000})
-    assert task["inputData"] == {"a": 40, "b": 2}
+    assert task["input_data"] == {"a": 40, "b": 2}
     result = {
-        "workflow_instance_id": task["workflowInstanceId"],
-        "task_id": task["taskId"],
+        "workflow_instance_id": task["workflow_instance_id"],
+        "task_id": task["task_id"],
         "status": "COMPLETED",
         "output_data": {"sum": 42},
     }
-    assert foreign.call(f"{TASKS}/UpdateTask", {"result": result}) == {"taskId": task["taskId"]}
+    assert foreign.call(f"{TASKS}/UpdateTask", {"result": result}) == {"task_id": task["task_id"]}
 
     status = foreign.call(f"{WORKFLOWS}/GetWorkflowStatus", {"workflow_id": workflow_id, "include_tasks": True})
     assert (status["status"], status["output"]) == ("COMPLETED", {"sum": 42})
-    assert [each["workerId"] for each in status["tasks"]] == ["grpcurl"]
+    assert [each["output_data"] for each in status["tasks"]] == [{"sum": 42}]
 
 
 def test_reflection_shows_all_services(foreign: Grpcurl) -> None:

@@ -48,6 +48,8 @@ _SERVICES: Final = (TaskService, WorkflowService, MetadataService, EventService)
 class EmbeddedServer:
     """One server. Context manager. It takes every call without authentication: for development and tests.
 
+    Whoever starts it stops it: an interpreter that ends waits for the polls of a server that still runs.
+
     :param port: TCP port; 0 takes a free one, which stays the same over later starts.
     :param host: where to listen; by default only this machine can reach it.
     :param strict: with the released server's faults and limits: integers that it cannot send, its status codes, polls

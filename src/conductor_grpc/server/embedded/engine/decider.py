@@ -31,6 +31,7 @@ def decide(engine: Engine, workflow: WorkflowRecord) -> bool:
 
     True if it could go on, but has had its share for now.
     """
+    workflow.update_time = engine.clock.now()
     return all(_Decision(engine, workflow).make() for _ in range(_AT_A_TIME))
 
 
@@ -73,13 +74,13 @@ class _Decision:
         if terminate is not None:
             _end_by_terminate(engine, workflow, terminate)
             return False
-        if not successors and _is_done(workflow):
+        entered = enter(engine, workflow, successors)
+        if not entered and _is_done(workflow):
             self._forget()
             ending.complete(engine, workflow)
             return False
-        entered = enter(engine, workflow, successors)
         changed = any(not task.is_open for task in entered)
-        for task in workflow.tasks:
+        for task in list(workflow.tasks):
             control = engine.controls.get(task.plan.type) if task.is_open else None
             if control is not None:
                 changed |= _run(engine, control, task)
@@ -131,11 +132,14 @@ def _run(engine: Engine, control: Control, task: TaskRecord) -> bool:
 
     True if the workflow has changed.
     """
-    if task.status is TaskStatus.SCHEDULED:
+    is_new = task.status is TaskStatus.SCHEDULED
+    if is_new:
         if engine.clock.now() < task.deliver_at:
             return False
         control.start(engine, task)
-    return control.execute(engine, task) if task.is_open else True
+        if task.status is TaskStatus.SCHEDULED:  # what it needs is not there
+            return False
+    return (task.is_open and control.execute(engine, task)) or is_new
 
 
 def _retry(engine: Engine, task: TaskRecord) -> TaskRecord | None:

@@ -52,7 +52,8 @@ def start_workflow(
         if definition is None:
             definition = engine.registry.workflow_definition(name, version)
         if definition is None:
-            raise NotFoundFailure(f"No such workflow defined. name={name}, version={'null' if version is None else version}")
+            asked = "null" if version is None else version
+            raise NotFoundFailure(f"No such workflow defined. name={name}, version={asked}")
         plan = engine.registry.plan(definition)
         check_keep_last(plan, strict=engine.strict)
         # An empty input is left as it is: the released server applies the template only over REST then.

@@ -27,13 +27,11 @@ from conductor_grpc.server.embedded.engine.failures import ConstraintViolation, 
 from conductor_grpc.transport.trailer import TRAILER_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
     Answer = Message | bytes
-    Rpc = Callable[[Message, grpc.ServicerContext], Answer]
-    StreamRpc = Callable[[Message, grpc.ServicerContext], Iterator[Answer]]
     Handlers = dict[str, "grpc.RpcMethodHandler[bytes, bytes]"]
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)

@@ -45,7 +45,9 @@ class DoWhile(SingleTask):
             if each is failed:
                 break
         task.output = {**task.output, str(task.iteration): outputs}
-        _forget(engine, task, before=task.iteration)
+        kept = keep_last(task.plan)
+        if kept:
+            task.output.pop(str(task.iteration - kept), None)
         if failed is not None:
             # Only a permissive task comes so far: any other ends the workflow.
             end(engine, task, TaskStatus.FAILED, f"{failed.reason} ")
@@ -72,6 +74,9 @@ def _turn(engine: Engine, task: TaskRecord) -> None:
     if task.plan.proto.items:
         index = task.iteration - 1
         task.output |= {"loopIndex": index, "loopItem": _items(task)[index]}
+    kept = keep_last(task.plan)
+    if kept:
+        _forget(engine, task, task.iteration - kept)
     workflow = task.workflow
     first = task.plan.branches[TaskPlan.LOOP_BODY][0]
     enter(engine, workflow, tasks_for(engine, workflow, first, task.iteration))
@@ -121,12 +126,8 @@ def _is_turn_over(task: TaskRecord, body: dict[str, TaskRecord]) -> bool:
     return all(name in body for name in names) and not any(each.is_open for each in body.values())
 
 
-def _forget(engine: Engine, task: TaskRecord, before: int) -> None:
-    """Takes away what `keepLastN` does not keep, once the turn `before` is over."""
-    kept = keep_last(task.plan)
-    if not kept:
-        return
-    task.output.pop(str(before - kept), None)
-    gone = [each for each in task.workflow.tasks if each.iteration <= before + 1 - kept and _is_inside(task, each)]
-    for each in gone:
-        engine.forget(each)
+def _forget(engine: Engine, task: TaskRecord, last: int) -> None:
+    """Takes away the tasks of all turns up to this one."""
+    for each in list(task.workflow.tasks):
+        if each.iteration <= last and _is_inside(task, each):
+            engine.forget(each)

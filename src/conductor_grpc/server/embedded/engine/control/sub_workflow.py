@@ -63,11 +63,11 @@ class SubWorkflow(SingleTask):
 
 
 def _is_deep(engine: Engine, workflow: WorkflowRecord) -> bool:
-    above: WorkflowRecord | None = workflow
     for _ in range(_NESTED):
-        above = engine.shelf.find(above.parent_workflow_id)
-        if above is None:
+        parent = engine.shelf.find(workflow.parent_workflow_id)
+        if parent is None:
             return False
+        workflow = parent
     return True
 
 
@@ -113,7 +113,7 @@ def child_ended(engine: Engine, child: WorkflowRecord) -> None:
     task = engine.shelf.find_task(child.parent_workflow_task_id)
     if task is None or task.sub_workflow_id != child.workflow_id or task.status is TaskStatus.CANCELED:
         return
-    task.output = {**task.output, **child.output}
+    task.output = {**task.output, **child.output, "subWorkflowId": child.workflow_id}
     reason = ""
     if child.status is not WorkflowStatus.COMPLETED:
         reason = f"Sub workflow {child.name}.{child.version}/{child.workflow_id} failure reason: {child.reason}"
