@@ -60,6 +60,7 @@ __all__ = [
     "ForkedChannelError",
     "InputError",
     "InvalidRequestError",
+    "JournalError",
     "LauncherError",
     "MessageTooLargeError",
     "MetadataClient",

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from conductor_grpc.errors import ConfigurationError
@@ -16,6 +17,7 @@ from conductor_grpc.transport import addresses
 
 TARGET_VARIABLE = "CONDUCTOR_GRPC_TARGET"
 BASE_URL_VARIABLE = "CONDUCTOR_SERVER_URL"
+JOURNAL_VARIABLE = "CONDUCTOR_GRPC_JOURNAL"
 
 SERVER_POLL_LIMIT_MS = 5000
 """The longest wait that the server allows for one poll; it refuses more as INVALID_ARGUMENT."""
@@ -69,6 +71,11 @@ class Configuration:
     call_timeout: float
     """Seconds until a call without a deadline of its own fails, more than 0. Long polls set their own."""
 
+    journal: Path | None
+    """The folder in which a poller remembers what it must not lose when its process is killed; each process needs
+    one of its own. Default: from the environment, `CONDUCTOR_GRPC_JOURNAL`, else None, no journal; "" is None
+    whatever the environment says. Relative to the folder of now, made when a poller starts."""
+
     def __init__(
         self,
         base_url: str | None = None,
@@ -82,6 +89,7 @@ class Configuration:
         drain_timeout: float = 30.0,
         outbox_limit: int = 1000,
         call_timeout: float = 30.0,
+        journal: str | Path | None = None,
     ) -> None:
         if not isinstance(debug, bool):
             raise ConfigurationError(f"debug {debug!r}: expected True or False")
@@ -99,17 +107,19 @@ class Configuration:
             "drain_timeout": _seconds("drain_timeout", drain_timeout),
             "outbox_limit": _whole("outbox_limit", outbox_limit, 1, None),
             "call_timeout": _seconds("call_timeout", call_timeout, zero=False),
+            "journal": _folder("journal", os.environ.get(JOURNAL_VARIABLE) if journal is None else journal),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def with_changes(self, **changes: Any) -> Configuration:
-        """A copy with some settings changed. Addresses stay as they are, also a base_url that is None.
+        """A copy with some settings changed. The others stay as they are, also a base_url or journal of None.
 
-        (`dataclasses.replace` would resolve an absent base_url anew.)
+        (`dataclasses.replace` would take them from the environment anew.)
         """
         settings: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         settings["base_url"] = self.base_url or ""
+        settings["journal"] = self.journal or ""
         return Configuration(**{**settings, **changes})
 
     def configure_logging(self) -> None:
@@ -161,6 +171,15 @@ def _name(name: str, value: object) -> str:
     if not value.isprintable():
         raise ConfigurationError(f"{name} {value!r} holds control characters: leave them out")
     return value
+
+
+def _folder(name: str, value: object) -> Path | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, (str, Path)) or "\0" in str(value):
+        raise ConfigurationError(f"{name} {value!r}: expected the path of a folder, or None")
+    # Absolute from now on: a process may change its folder before it starts a poller.
+    return Path(os.path.abspath(os.path.expanduser(value)))  # noqa: PTH100, PTH111 - resolve() would follow links
 
 
 def _whole(name: str, value: object, least: int, most: int | None) -> int:

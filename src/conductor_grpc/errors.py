@@ -143,6 +143,10 @@ class LauncherError(ConductorError):
     """The Conductor server could not be started."""
 
 
+class JournalError(ConductorError):
+    """The journal's folder is in use by another process."""
+
+
 class PollerError(ConductorError):
     """A background part of the poller died; the log has its traceback."""
 

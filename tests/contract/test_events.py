@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
-from definition_calls import UNEXPLAINED
+from definition_calls import UNEXPLAINED, create_workflow
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.struct_pb2 import Value
-from wire import error_of, value, values
+from wire import error_of, plain, simple, task_of, value, values
 
 from conductor_grpc.pb.model.eventhandler_pb2 import EventHandler
 from conductor_grpc.pb.services import event_service_pb2 as messages
@@ -203,3 +204,17 @@ def test_odd_handler_that_is_accepted(handlers: Handlers, case: str) -> None:
     sent = handlers.new(**ODD_HANDLERS[case])
     handlers.add(sent)
     assert sent in handlers.of(sent.event)
+
+
+@pytest.mark.differs("embedded", "keeps event handlers, but runs none of them: there are no EVENT tasks")
+def test_an_event_task_names_the_event_for_which_handlers_wait(server) -> None:
+    """A handler may be run as late as a minute after it was added, so that none is here."""
+    task_type, name = server.task_definition(), server.unique("wf")
+    produced = simple(task_type, input_parameters={"event": "${event.output.event_produced}"})
+    definition = server.workflow_definition(task_of("EVENT", "event", sink="conductor:happened"), produced, name=name)
+    if server.name == "embedded":
+        assert error_of(lambda: create_workflow(server, definition)).code is grpc.StatusCode.UNIMPLEMENTED
+        return
+    create_workflow(server, definition)
+    server.start(name)
+    assert plain(server.take(task_type).input_data) == {"event": f"conductor:{name}:happened"}

@@ -51,17 +51,18 @@ class Load:
             assert not thread.is_alive()
 
     def _run(self) -> None:
-        with contextlib.suppress(ServerError), WorkflowClient(self._configuration) as workflows:
-            with TaskClient(self._configuration) as tasks:
-                while True:
-                    self.started.add(workflows.start(NAME, {"text": "x" * 1_000}))
-                    for task in tasks.batch_poll(NAME, count=1, wait_ms=1_000):
-                        result = TaskResult(task.task_id, task.workflow_instance_id)
-                        result.status = TaskResultStatus.COMPLETED
-                        tasks.update(result)
-                        self.completed.add(task.workflow_instance_id)
-                    if len(self.completed) >= ENOUGH:
-                        self.enough.set()
+        with (
+            contextlib.suppress(ServerError),  # until the server is gone
+            WorkflowClient(self._configuration) as workflows,
+            TaskClient(self._configuration) as tasks,
+        ):
+            while True:
+                self.started.add(workflows.start(NAME, {"text": "x" * 1_000}))
+                for task in tasks.batch_poll(NAME, count=1, wait_ms=1_000).tasks:
+                    tasks.update(TaskResult(task.workflow_instance_id, task.task_id, TaskResultStatus.COMPLETED))
+                    self.completed.add(task.workflow_instance_id)
+                if len(self.completed) >= ENOUGH:
+                    self.enough.set()
 
 
 def test_what_was_acknowledged_is_there(tmp_path: Path) -> None:
@@ -94,12 +95,12 @@ def test_what_was_acknowledged_is_there(tmp_path: Path) -> None:
     with EmbeddedServer(database=database) as server, WorkflowClient(Configuration(target=server.target)) as workflows:
         for workflow_id in load.started:
             workflow = workflows.get(workflow_id)
-            assert [task.reference_name for task in workflow.tasks] == ["only"]
+            assert [task.reference_task_name for task in workflow.tasks] == ["only"]
             if workflow_id in load.completed:
                 assert workflow.status is WorkflowStatus.COMPLETED
         # And it goes on: what waited in the queue is handed out.
         with TaskClient(Configuration(target=server.target)) as tasks:
             fresh = workflows.start(NAME, {})
             waiting = tasks.batch_poll(NAME, count=1_000, wait_ms=1_000)
-            assert fresh in {task.workflow_instance_id for task in waiting}
+            assert fresh in {task.workflow_instance_id for task in waiting.tasks}
     assert len(load.completed) >= ENOUGH

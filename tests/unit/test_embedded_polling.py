@@ -13,7 +13,8 @@ from embedded_records import a_plan, a_task, a_workflow
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.server.embedded.clock import Clock
 from conductor_grpc.server.embedded.engine.engine import Engine
-from conductor_grpc.server.embedded.engine.memory_store import MemoryStore, StoreFailure
+from conductor_grpc.server.embedded.engine.failures import StoreFailure
+from conductor_grpc.server.embedded.engine.memory_store import MemoryStore
 from conductor_grpc.server.embedded.engine.polling import poll, released
 from conductor_grpc.server.embedded.engine.polls import PollHistory
 from conductor_grpc.worker.status import TaskStatus

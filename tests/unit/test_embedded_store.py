@@ -22,7 +22,8 @@ from conductor_grpc.pb.model.taskdef_pb2 import TaskDef
 from conductor_grpc.server.embedded.clock import Clock
 from conductor_grpc.server.embedded.engine.database import SCHEMA_VERSION
 from conductor_grpc.server.embedded.engine.engine import Engine
-from conductor_grpc.server.embedded.engine.memory_store import Contents, MemoryStore, StoreFailure
+from conductor_grpc.server.embedded.engine.failures import StoreFailure
+from conductor_grpc.server.embedded.engine.memory_store import Contents, MemoryStore
 from conductor_grpc.server.embedded.engine.records import TaskLog, TaskRecord, WorkflowRecord
 from conductor_grpc.server.embedded.engine.store import Store
 from conductor_grpc.worker.status import TaskStatus

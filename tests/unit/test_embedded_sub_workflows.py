@@ -201,11 +201,8 @@ def test_three_levels_go_on_together(engine: DrivenEngine) -> None:
     engine.pass_time(5)
     operations.retry(engine.engine, top.workflow_id, resume_subworkflow_tasks=True)
     for each in (top, middle, leaf):
-        assert (each.status, each.reason, each.last_retried_time) == (
-            WorkflowStatus.RUNNING,
-            "",
-            engine.clock.now(),
-        ) or each.last_retried_time >= ended + 5000
+        assert (each.status, each.reason) == (WorkflowStatus.RUNNING, "")
+        assert each.last_retried_time >= ended + 5000
     assert (top.end_time, top.failed_reference_names, top.failed_task_names) == (ended, [], [])
     lower = f"child.1/{leaf.workflow_id}"
     assert [line.text for line in named(middle, "m").logs] == [f"Sub workflow {lower} retried."]
@@ -255,6 +252,7 @@ def test_a_child_whose_place_was_taken_goes_on_alone(engine: DrivenEngine) -> No
     retried = parent.last_retried_time
     first, second = parent.tasks
     assert (first.retried, second.retried_task_id) == (True, first.task_id)
+    engine.pass_time(1)
     operations.retry(engine.engine, old.workflow.workflow_id, resume_subworkflow_tasks=False)
     assert (first.status, parent.last_retried_time) == (TaskStatus.FAILED, retried)
     mine = {each.workflow.workflow_id: each for each in engine.poll("step")}

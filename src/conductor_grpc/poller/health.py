@@ -38,3 +38,6 @@ class PollerHealth:
     refused: int
     """Results that the server has refused for good since the start; each was logged as an error."""
     workers: tuple[WorkerHealth, ...]
+    journal_failure: str | None = None
+    """Why the journal is off, where one was asked for; None if it is not. Work goes on without it, so by itself
+    this does not make the poller unhealthy."""

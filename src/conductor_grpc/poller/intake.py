@@ -21,7 +21,7 @@ from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.poller.sources import PollSource, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from conductor_grpc.poller.outbox import Outbox
     from conductor_grpc.poller.part import DeathHandler
@@ -63,10 +63,14 @@ class _Loss:
 class IntakeHooks:
     """What the intake passes on."""
 
+    received: Callable[[Sequence[Task]], None]
+    """Called with the tasks of a poll, before any of them is passed on."""
     arrived: Callable[[Task], None]
     """Called for each task, before it is queued for a slot."""
     unreadable: Callable[[Unreadable], None]
     """Called for each task that cannot be run."""
+    integers: Callable[[str], None]
+    """Called with the task type whenever a poll has met JSON integers."""
 
 
 class Intake(BackgroundPart):
@@ -112,6 +116,19 @@ class Intake(BackgroundPart):
         """When a poll last succeeded, by the monotonic clock."""
         self.last_error: ServerError | PayloadDecodeError | None = None
         """Why the last poll failed; None if it did not."""
+
+    def expect_integers(self) -> None:
+        """Before the start: tasks of this type are known to hold JSON integers."""
+        self._integers_told = True
+        if self._rest_source is not None:
+            self.source = self._rest_source
+        else:
+            self._most = 1
+
+    @property
+    def lost_nothing(self) -> bool:
+        """After the end: whatever polls have taken off the queue is known here."""
+        return self.join(0) and not self._losses
 
     @property
     def paused(self) -> bool:
@@ -198,7 +215,7 @@ class Intake(BackgroundPart):
         except (ServerError, PayloadDecodeError) as ended_by:
             error = ended_by
         finally:
-            received = sum(self._accept(item) for item in arrived)
+            received = self._pass_on(arrived)
         if error is None:
             elapsed_ms = (time.monotonic() - began) * 1000
             self._memory = planner.after_answer(self._memory, poll, len(arrived), elapsed_ms)
@@ -225,6 +242,11 @@ class Intake(BackgroundPart):
         self.last_poll = time.monotonic()
         return received
 
+    def _pass_on(self, items: Sequence[Task | Unreadable]) -> int:
+        """How many of them occupy a slot."""
+        self._hooks.received([item for item in items if not isinstance(item, Unreadable)])
+        return sum(self._accept(item) for item in items)
+
     def _accept(self, item: Task | Unreadable) -> int:
         """Queue the task; 1 if it occupies a slot."""
         if isinstance(item, Unreadable):
@@ -236,6 +258,7 @@ class Intake(BackgroundPart):
 
     def _learn_of_integers(self, error: UnmappablePayloadError) -> None:
         """Poll this type from now on such that one task with an integer does not strand a whole batch."""
+        self._hooks.integers(self.task_type)
         if self._rest_source is not None:
             self.source, self._most = self._rest_source, planner.MAX_BATCH
             if not self._integers_told:
@@ -258,7 +281,7 @@ class Intake(BackgroundPart):
 
     def _note_failure(self, error: ServerError | PayloadDecodeError) -> None:
         self.last_error = error
-        log = logger.warning if _worth_telling(self._memory.failures) else logger.debug
+        log = logger.warning if worth_telling(self._memory.failures) else logger.debug
         log("polling %r failed (%d in a row): %s", self.task_type, self._memory.failures, error)
 
     def _look_for_losses(self, now: float) -> None:
@@ -272,7 +295,7 @@ class Intake(BackgroundPart):
         except (ServerError, PayloadDecodeError) as error:
             self._reclaim_failures += 1
             retry = planner.pause(planner.Memory(failures=self._reclaim_failures), random.random())
-            log = logger.warning if _worth_telling(self._reclaim_failures) else logger.debug
+            log = logger.warning if worth_telling(self._reclaim_failures) else logger.debug
             log(
                 "could not look for stranded tasks of type %r, trying again in %.1f s: %s",
                 self.task_type,
@@ -289,7 +312,7 @@ class Intake(BackgroundPart):
         if found:
             logger.info("found %d stranded tasks of type %r again", len(found), self.task_type)
         # They were not asked for, so no permits were reserved: they are a debt, worked off before the next poll.
-        self._slots.settle(0, sum(self._accept(item) for item in found))
+        self._slots.settle(0, self._pass_on(found))
 
     def _look_for_losses_before_the_end(self) -> None:
         """A poll that broke just before the stop may strand tasks too; they are handed back like the others."""
@@ -299,6 +322,6 @@ class Intake(BackgroundPart):
             self._look_for_losses(now=max(due, time.monotonic()))
 
 
-def _worth_telling(failures: int) -> bool:
+def worth_telling(failures: int) -> bool:
     """Whether the failure that makes `failures` in a row is a warning: the first three, then one in ten."""
     return failures <= 3 or failures % 10 == 0

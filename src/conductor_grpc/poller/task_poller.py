@@ -18,8 +18,10 @@ from conductor_grpc.poller.custody import Custody
 from conductor_grpc.poller.drain import Deadline, DrainReport, drain
 from conductor_grpc.poller.health import PollerHealth, WorkerHealth
 from conductor_grpc.poller.intake import Intake, IntakeHooks
+from conductor_grpc.poller.journal import Journal
 from conductor_grpc.poller.outbox import Outbox, Update, result_update
 from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, RestReclaim, TaskFinder
+from conductor_grpc.poller.recovery import Recovery
 from conductor_grpc.poller.slots import Slots
 from conductor_grpc.poller.sources import GrpcSource, RestSource, Unreadable
 from conductor_grpc.transport.channel import Channel, open_channel
@@ -73,6 +75,8 @@ class TaskPoller:
         self._lanes: list[_Lane] = []
         self._outbox = Outbox(self.configuration, self._settled, self._find_task, self._on_death)
         self._finder: TaskFinder | None = None
+        self._journal: Journal | None = None
+        self._recovery: Recovery | None = None
         self._resources = contextlib.ExitStack()
         self._lifecycle = threading.Lock()
         self._started = False
@@ -91,6 +95,7 @@ class TaskPoller:
         """Begin to poll. Returns at once; a server that is not there yet is waited for. Starting twice is harmless.
 
         Raises:
+            JournalError: Another poller has the journal's folder.
             PollerError: The poller was stopped before: make a new one.
         """
         with self._lifecycle:
@@ -102,6 +107,10 @@ class TaskPoller:
             try:
                 self._assemble()
                 self._outbox.start()
+                if self._journal is not None and self._recovery is not None:
+                    self._journal.start()
+                    self._recovery.send_outcomes()
+                    self._recovery.start()
                 for lane in self._lanes:
                     lane.intake.start()
             except BaseException:
@@ -118,6 +127,7 @@ class TaskPoller:
         this is called on the main thread, as Python demands.
 
         Raises:
+            JournalError: Another poller has the journal's folder.
             PollerError: A background part died, or the poller was stopped before. What was there was drained.
         """
         with self._signal_handlers():
@@ -203,7 +213,8 @@ class TaskPoller:
             for worker in workers
             if worker.last_error is not None
         ]
-        return PollerHealth(not reasons, tuple(reasons), len(self._outbox), self._outbox.refused, workers)
+        failure = None if self._journal is None else self._journal.failed
+        return PollerHealth(not reasons, tuple(reasons), len(self._outbox), self._outbox.refused, workers, failure)
 
     def __enter__(self) -> Self:
         self.start()
@@ -216,6 +227,9 @@ class TaskPoller:
 
     def _assemble(self) -> None:
         configuration = self.configuration
+        if configuration.journal is not None:
+            self._journal = Journal.open(configuration.journal, self._on_death)
+            self._resources.callback(self._journal.close)
         channel = open_channel(configuration)
         self._resources.callback(channel.close)
         rest = None
@@ -224,6 +238,8 @@ class TaskPoller:
             self._resources.callback(rest.close)
         self._finder = TaskFinder(channel, rest)
         reclaim = RestReclaim(rest, self._custody) if rest else GrpcReclaim(channel, self._custody)
+        if self._journal is not None:
+            self._recovery = Recovery(self._journal, self._custody, self._outbox, reclaim, self._finder, self._on_death)
         # Worker ids tell whose a task is, so no two polls in flight may share one: not those of this poller, nor
         # those of another process that was given the same id by its configuration.
         token = secrets.token_hex(8)
@@ -250,12 +266,16 @@ class TaskPoller:
             reclaim=reclaim,
             slots=slots,
             outbox=self._outbox,
-            hooks=IntakeHooks(self._arrived, self._unreadable),
+            hooks=IntakeHooks(self._received, self._arrived, self._unreadable, self._integers),
             wait_ms=self.configuration.poll_wait_ms,
             on_death=self._on_death,
         )
         if task_type in self._paused:
             intake.pause()
+        if self._journal is not None:
+            self._journal.worker(worker_id, task_type, domain)
+            if task_type in self._journal.recover().integer_types:
+                intake.expect_integers()
         return _Lane(worker, domain, intake, slots)
 
     def _lanes_of(self, task_definition_name: str) -> list[_Lane]:
@@ -264,10 +284,20 @@ class TaskPoller:
             raise WorkerDefinitionError(f"no worker here runs {task_definition_name!r}, only {known}")
         return [lane for lane in self._lanes if lane.worker.task_definition_name == task_definition_name]
 
+    def _received(self, tasks: Sequence[Task]) -> None:
+        if self._journal is not None:
+            self._journal.claimed(tasks)
+
+    def _integers(self, task_type: str) -> None:
+        if self._journal is not None:
+            self._journal.integers(task_type)
+
     def _arrived(self, task: Task) -> None:
         self._custody.take(task.task_id)
 
     def _deliver(self, task: Task, result: TaskResult, wire: bytes) -> None:
+        if self._journal is not None:
+            self._journal.finished(task, wire)
         self._outbox.put(result_update(task, result, wire))
 
     def _unreadable(self, item: Unreadable) -> None:
@@ -287,6 +317,8 @@ class TaskPoller:
         # Refused, the task stays IN_PROGRESS in our name; released, the next look for losses would run it again.
         if not update.refused:
             self._custody.release(update.task.task_id)
+        if self._journal is not None:
+            self._journal.settled((update.task.task_id, update.task.poll_count))
 
     def _find_task(self, task_id: str) -> Task | None:
         assert self._finder is not None  # nothing is sent before the start
@@ -318,10 +350,15 @@ class TaskPoller:
     def _drain(self, deadline: Deadline) -> None:
         try:
             if self._started:
+                if self._recovery is not None:
+                    self._recovery.stop()
                 intakes = [lane.intake for lane in self._lanes]
                 slots = [lane.slots for lane in self._lanes]
                 poll_wait = self.configuration.poll_wait_ms / 1000
                 self._report = drain(intakes, slots, self._outbox, deadline, poll_wait)
+                for intake in intakes:
+                    if self._journal is not None and intake.lost_nothing:
+                        self._journal.forget_worker(intake.worker_id)
         finally:
             self._resources.close()
             self._ended.set()

@@ -182,8 +182,6 @@ def _end_by_terminate(engine: Engine, workflow: WorkflowRecord, task: TaskRecord
     text = str(reason) if reason else f"Workflow is {status.value} by TERMINATE task: {task.task_id}"
     if status is WorkflowStatus.COMPLETED:
         ending.complete(engine, workflow, text)
-        for each in workflow.tasks:
-            if each.is_open:
-                ending.cancel(engine, each)
+        ending.cancel(engine, [each for each in workflow.tasks if each.is_open])
     else:
         ending.fail(engine, workflow, status, text, task)

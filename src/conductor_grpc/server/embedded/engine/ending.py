@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from conductor_grpc.clients.results import WorkflowStatus
@@ -13,6 +14,8 @@ from conductor_grpc.server.embedded.engine.values import from_values
 from conductor_grpc.worker.status import TaskStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from conductor_grpc.server.embedded.engine.engine import Engine
     from conductor_grpc.server.embedded.engine.records import Payload, TaskRecord, WorkflowRecord
 
@@ -40,28 +43,39 @@ def fail(
     workflow.output = output_of(workflow)
     workflow.reason = reason
     workflow.status = status
-    for each in workflow.tasks:
-        if each.is_open:
-            cancel(engine, each)
+    cancel(engine, [each for each in workflow.tasks if each.is_open])
     _close(engine, workflow, status)
     if failure_workflow and workflow.plan.definition.failure_workflow:
         _start_failure_workflow(engine, workflow, task)
 
 
-def cancel(engine: Engine, task: TaskRecord) -> None:
-    """An open task that nobody shall go on with; a sub-workflow is terminated with it."""
+def cancel(engine: Engine, tasks: Iterable[TaskRecord]) -> None:
+    """Open tasks that nobody shall go on with; their sub-workflows are terminated with them, at any depth.
+
+    Without recursion: a workflow that starts itself goes deeper than Python's stack.
+    """
+    left = deque(tasks)
+    while left:
+        task = left.popleft()
+        _cancel_one(engine, task)
+        child = engine.shelf.find(task.sub_workflow_id)
+        if child is not None and child.is_open:
+            workflow = task.workflow
+            why = f"reason: {workflow.reason}" if workflow.reason else f"status {workflow.status.value}"
+            child.output = output_of(child)
+            child.reason = f"Parent workflow has been terminated with {why}"
+            child.status = WorkflowStatus.TERMINATED
+            left.extend(each for each in child.tasks if each.is_open)
+            _close(engine, child, WorkflowStatus.TERMINATED)
+
+
+def _cancel_one(engine: Engine, task: TaskRecord) -> None:
     task.status = TaskStatus.CANCELED
     task.end_time = engine.clock.now()
     task.update_time = task.update_time or task.end_time
     engine.queues.remove(task)
     engine.touch(task)
     engine.on_task_ended(task)
-    child = engine.shelf.find(task.sub_workflow_id)
-    if child is not None and child.is_open:
-        workflow = task.workflow
-        why = f"reason: {workflow.reason}" if workflow.reason else f"status {workflow.status.value}"
-        reason = f"Parent workflow has been terminated with {why}"
-        fail(engine, child, WorkflowStatus.TERMINATED, reason, failure_workflow=False)
 
 
 def output_of(workflow: WorkflowRecord) -> Payload:

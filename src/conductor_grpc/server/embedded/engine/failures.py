@@ -104,6 +104,13 @@ class UnsupportedFailure(EngineError):
     code = grpc.StatusCode.UNIMPLEMENTED
 
 
+class StoreFailure(EngineError):
+    """The disk does not take what has changed: nothing of it may be acknowledged."""
+
+    java_class = "com.netflix.conductor.core.exception.TransientException"
+    code = grpc.StatusCode.UNAVAILABLE
+
+
 class TerminateWorkflow(Exception):
     """The decider's way to end a workflow that cannot go on; never leaves the engine."""
 

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
-
-import grpc
-
-from conductor_grpc.server.embedded.engine.failures import EngineError
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from conductor_grpc.server.embedded.engine.records import TaskRecord, WorkflowRecord
-
-
-class StoreFailure(EngineError):
-    """The disk does not take what has changed: nothing of it may be acknowledged."""
-
-    java_class: ClassVar[str] = "com.netflix.conductor.core.exception.TransientException"
-    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNAVAILABLE
 
 
 @dataclass

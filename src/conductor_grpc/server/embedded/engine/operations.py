@@ -16,7 +16,9 @@ from conductor_grpc.server.embedded.engine.failures import (
     IllegalStateFailure,
 )
 from conductor_grpc.server.embedded.engine.records import TaskRecord
-from conductor_grpc.server.embedded.engine.revival import rerun, restart, retry
+from conductor_grpc.server.embedded.engine.rerun import rerun, restart
+from conductor_grpc.server.embedded.engine.retry import retry
+from conductor_grpc.server.embedded.engine.revival import short_name
 from conductor_grpc.server.embedded.engine.scheduling import offer
 from conductor_grpc.server.embedded.engine.tasks import new_id
 from conductor_grpc.server.embedded.engine.values import from_values
@@ -55,8 +57,7 @@ def pause(engine: Engine, workflow_id: str) -> None:
     with engine.transaction():
         workflow = engine.shelf.workflow(workflow_id)
         if not workflow.is_open:
-            name = f"{workflow.name}.{workflow.version}/{workflow_id}"
-            raise ConflictFailure(f"Workflow {name} has ended, status cannot be updated.")
+            raise ConflictFailure(f"Workflow {short_name(workflow)} has ended, status cannot be updated.")
         workflow.status = WorkflowStatus.PAUSED
         engine.touch(workflow)
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from conductor_grpc.server.embedded.engine.memory_store import StoreFailure
+from conductor_grpc.server.embedded.engine.failures import StoreFailure
 from conductor_grpc.server.embedded.engine.queues import WaitingPoll
 from conductor_grpc.worker.status import TaskStatus
 
@@ -134,7 +134,8 @@ def _fill(engine: Engine, request: _Request[T]) -> list[T]:
         if not queues.closed.is_set():
             return _hand_out(engine, request, tasks, handed_out)
         for task in tasks:
-            queues.offer(task, task.deliver_at)
+            if task.is_open:
+                queues.offer(task, task.deliver_at)
         return []
 
 

@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError
 from conductor_grpc.errors import LauncherError
 from conductor_grpc.pb.model.workflowdef_pb2 import WorkflowDef
 from conductor_grpc.server.embedded.engine.database import open_database
-from conductor_grpc.server.embedded.engine.memory_store import Contents, MemoryStore, StoreFailure
+from conductor_grpc.server.embedded.engine.failures import StoreFailure
+from conductor_grpc.server.embedded.engine.memory_store import Contents, MemoryStore
 from conductor_grpc.server.embedded.engine.plan import make_plan
 from conductor_grpc.server.embedded.engine.records import TaskLog
 from conductor_grpc.server.embedded.engine.rows import task_from, task_text, workflow_from, workflow_text

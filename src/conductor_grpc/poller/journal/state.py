@@ -1,0 +1,176 @@
+"""What the journal knows at one moment, and the records that say so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+from conductor_grpc.poller.journal.records import Kind, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from typing_extensions import Self
+
+    from conductor_grpc.worker.task import Task
+
+    Key = tuple[str, int]
+    """Task id and poll count: the same task may be handed out again before its last update is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A task that the server has handed out to a worker."""
+
+    task_id: str
+    poll_count: int
+    workflow_instance_id: str
+    task_type: str
+    worker_id: str
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        return cls(task.task_id, task.poll_count, task.workflow_instance_id, task.task_def_name, task.worker_id)
+
+    @property
+    def key(self) -> Key:
+        return self.task_id, self.poll_count
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A task that was run."""
+
+    claim: Claim
+    wire: bytes
+    """The serialised UpdateTaskRequest."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormerWorker:
+    """A worker id under which an earlier run has polled."""
+
+    worker_id: str
+    task_type: str
+    domain: str | None
+    since_ms: int
+    """When it began, in epoch milliseconds."""
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What earlier runs have left undone."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    """Of tasks that were run; the server may or may not have them."""
+    claims: tuple[Claim, ...] = ()
+    """Tasks without an outcome."""
+    workers: tuple[FormerWorker, ...] = ()
+    """Under whose ids the server may have handed out tasks that never arrived."""
+    integer_types: frozenset[str] = frozenset()
+    """Task types whose inputs hold JSON integers."""
+
+
+class State:
+    """What is not settled yet. Not thread-safe.
+
+    A change returns the record from which `apply` makes the same change.
+    """
+
+    def __init__(self) -> None:
+        self._claims: dict[Key, Claim] = {}
+        self._outcomes: dict[Key, Outcome] = {}
+        self._workers: dict[str, FormerWorker] = {}
+        self.integer_types: set[str] = set()
+
+    def add_worker(self, worker: FormerWorker) -> bytes:
+        self._workers[worker.worker_id] = worker
+        return encode(Kind.WORKER, json.dumps(astuple(worker)).encode())
+
+    def forget_worker(self, worker_id: str) -> bytes:
+        self._workers.pop(worker_id, None)
+        return encode(Kind.FORGET_WORKER, json.dumps(worker_id).encode())
+
+    def add_integer_type(self, task_type: str) -> bytes:
+        self.integer_types.add(task_type)
+        return encode(Kind.INTEGERS, json.dumps(task_type).encode())
+
+    def claim(self, claims: Iterable[Claim]) -> bytes:
+        added = {claim.key: claim for claim in claims}
+        self._claims.update(added)
+        return _claims_record(added.values())
+
+    def finish(self, claim: Claim, wire: bytes) -> bytes:
+        # No claim is needed for it: one that cannot be read comes as an outcome at once.
+        self._claims.pop(claim.key, None)
+        self._outcomes[claim.key] = Outcome(claim, wire)
+        return _outcome_record(claim, wire)
+
+    def settle(self, key: Key) -> None:
+        """`settled_record` is its record, for many at once."""
+        self._claims.pop(key, None)
+        self._outcomes.pop(key, None)
+
+    def apply(self, kind: Kind, payload: bytes) -> None:
+        """Make the change that a record tells of. Raises ValueError or TypeError if it makes no sense."""
+        if kind is Kind.OUTCOME:
+            described, _, wire = payload.partition(b"\n")
+            self.finish(Claim(*json.loads(described)), wire)
+            return
+        value = json.loads(payload)
+        if kind is Kind.CLAIMS:
+            self.claim(Claim(*fields) for fields in value)
+        elif kind is Kind.SETTLED:
+            for task_id, poll_count in value:
+                self.settle((task_id, poll_count))
+        elif kind is Kind.WORKER:
+            self.add_worker(FormerWorker(*value))
+        elif kind is Kind.FORGET_WORKER:
+            self.forget_worker(value)
+        else:
+            self.add_integer_type(value)
+
+    def records(self) -> Iterator[bytes]:
+        """All that is known, as records; of this moment, whatever changes while they are written."""
+        workers, types = list(self._workers.values()), list(self.integer_types)
+        claims, outcomes = list(self._claims.values()), list(self._outcomes.values())
+        return _records(workers, types, claims, outcomes)
+
+    def recovered(self) -> Recovered:
+        return Recovered(
+            tuple(self._outcomes.values()),
+            tuple(self._claims.values()),
+            tuple(self._workers.values()),
+            frozenset(self.integer_types),
+        )
+
+
+def settled_record(keys: Iterable[Key]) -> bytes:
+    return encode(Kind.SETTLED, json.dumps(list(keys)).encode())
+
+
+def _records(
+    workers: list[FormerWorker], types: list[str], claims: list[Claim], outcomes: list[Outcome]
+) -> Iterator[bytes]:
+    for worker in workers:
+        yield encode(Kind.WORKER, json.dumps(astuple(worker)).encode())
+    for task_type in types:
+        yield encode(Kind.INTEGERS, json.dumps(task_type).encode())
+    if claims:
+        yield _claims_record(claims)
+    for outcome in outcomes:
+        yield _outcome_record(outcome.claim, outcome.wire)
+
+
+def _fields(claim: Claim) -> tuple[str, int, str, str, str]:
+    # Each task comes by here: dataclasses.astuple() costs ten times as much.
+    return claim.task_id, claim.poll_count, claim.workflow_instance_id, claim.task_type, claim.worker_id
+
+
+def _claims_record(claims: Iterable[Claim]) -> bytes:
+    return encode(Kind.CLAIMS, json.dumps([_fields(claim) for claim in claims]).encode())
+
+
+def _outcome_record(claim: Claim, wire: bytes) -> bytes:
+    return encode(Kind.OUTCOME, b"%b\n%b" % (json.dumps(_fields(claim)).encode(), wire))

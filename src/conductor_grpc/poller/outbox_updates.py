@@ -1,0 +1,105 @@
+"""What the outbox sends: results and hand-backs, each one UpdateTask."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from conductor_grpc.payload import Layout
+from conductor_grpc.worker.result import TaskResult
+from conductor_grpc.worker.status import TaskResultStatus
+from conductor_grpc.worker.task import Task
+
+if TYPE_CHECKING:
+    from conductor_grpc.errors import ServerError
+
+logger = logging.getLogger(__name__)
+
+_REQUEST: Final = Layout([(1, "bytes")])
+_OUTPUT_MESSAGE: Final = Layout([(8, "bytes")])
+
+
+class Purpose(enum.Enum):
+    """Why an update is sent."""
+
+    RESULT = "result"
+    """A worker's result."""
+    HAND_BACK = "hand back"
+    """Nobody has begun the task: the server is to give it to another worker at once."""
+    CANCEL = "cancel"
+    """The task was still running when the time to drain was over; it is handed back likewise."""
+
+
+@dataclass(slots=True)
+class Update:
+    """One UpdateTask that has to reach the server."""
+
+    task: Task
+    """The task it is about: its ids, worker id and poll count; no payload, since thousands of updates may wait."""
+    purpose: Purpose
+    wire: bytes
+    """The serialised UpdateTaskRequest."""
+    repeatable: bool
+    """Sending it twice does no harm: true for a terminal status, which the server keeps from then on."""
+    attempts: int = 0
+    in_doubt: bool = False
+    """An attempt failed in a way that leaves open whether the server has applied it, or only now applies it."""
+    refused: bool = False
+    """The server will never take it, so its task stays IN_PROGRESS there."""
+    given_up: bool = False
+    """Refused only in that the outbox has had enough of errors that nobody can tell the cause of: a later run may
+    well succeed with it."""
+    unexplained_since: float | None = None
+    """Since when, by the monotonic clock, nothing but such errors has come."""
+    accepted_by_then: int = 0
+    """How many updates the server had accepted by then."""
+    last_error: ServerError | None = None
+
+
+def result_update(task: Task, result: TaskResult, wire: bytes) -> Update:
+    """The update that carries a worker's result."""
+    repeatable = result.status is not TaskResultStatus.IN_PROGRESS
+    return Update(_without_payload(task), Purpose.RESULT, wire, repeatable)
+
+
+def hand_back(task: Task, purpose: Purpose = Purpose.HAND_BACK) -> Update:
+    """The update that puts a task back on its queue.
+
+    IN_PROGRESS without a delay does that. The server replaces the task's output and reason by those of the
+    update, so what the task came with is sent along.
+    """
+    result = TaskResult(
+        workflow_instance_id=task.workflow_instance_id,
+        task_id=task.task_id,
+        status=TaskResultStatus.IN_PROGRESS,
+        worker_id=task.worker_id,
+    )
+    try:
+        result.reason_for_incompletion = task.reason_for_incompletion
+        result.output_data = dict(task.output_data)
+        wire = result.to_wire("string") + _output_message(task)
+    except Exception as error:  # noqa: BLE001 - the task is the worker's, which may have put anything there, or does so now
+        logger.warning("task %s is handed back without its earlier output: %s", task.task_id, error)
+        result.reason_for_incompletion, result.output_data = "", {}
+        wire = result.to_wire("string")
+    return Update(_without_payload(task), purpose, wire, repeatable=False)
+
+
+def _output_message(task: Task) -> bytes:
+    """A piece of an UpdateTaskRequest. Whoever reads it after another piece merges the two, as protobuf demands."""
+    if not task.output_message:
+        return b""
+    return _REQUEST.encode((_OUTPUT_MESSAGE.encode((task.output_message,)),))
+
+
+def _without_payload(task: Task) -> Task:
+    return Task(
+        task_id=task.task_id,
+        workflow_instance_id=task.workflow_instance_id,
+        task_def_name=task.task_def_name,
+        worker_id=task.worker_id,
+        poll_count=task.poll_count,
+        response_timeout_seconds=task.response_timeout_seconds,
+    )

@@ -1,0 +1,96 @@
+"""What the server can do that an older one cannot, found out without a list of versions where possible."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
+
+from conductor_grpc.errors import ErrorKind, PayloadDecodeError, ServerError
+from conductor_grpc.payload import Layout
+from conductor_grpc.transport.methods import raw_stream
+
+if TYPE_CHECKING:
+    from conductor_grpc.transport.channel import Channel
+    from conductor_grpc.transport.rest import RestClient
+
+REFLECTION: Final = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+"""v1alpha: the released server (3.32.1) does not know v1."""
+
+TIMEOUT: Final = 10.0
+
+_PACKAGE: Final = "conductor.proto"
+_MESSAGE: Final = "TaskResult"
+_FIELD: Final = "extend_lease"
+_SINCE: Final = (3, 32)
+
+# As raw bytes, and as a stream of one request: it saves a dependency, and the wire is the same.
+_REQUEST: Final = Layout([(4, "string")])  # file_containing_symbol
+_RESPONSE: Final = Layout([(4, "bytes")])  # file_descriptor_response
+_FILES: Final = Layout([(1, "messages")])  # file_descriptor_proto
+
+_PASSING: Final = (ErrorKind.UNAVAILABLE, ErrorKind.TRANSIENT, ErrorKind.THROTTLED)
+
+
+class LeaseSupport(enum.Enum):
+    """Whether `TaskResult.extend_lease` means anything to the server; the value says why not."""
+
+    YES = ""
+    NO = "the server is older than 3.32.0"
+    UNTOLD = "the server does not tell whether it can: neither gRPC reflection nor REST (base_url) answers"
+
+
+def lease_support(channel: Channel, rest: RestClient | None) -> LeaseSupport:
+    """Ask by reflection, else by REST. Blocks.
+
+    Raises:
+        ServerError: The server cannot be reached, or is busy, so that it should be asked again.
+    """
+    try:
+        known = _by_reflection(channel)
+    except ServerError as error:
+        if error.kind in _PASSING:
+            raise
+        known = None
+    except PayloadDecodeError:
+        known = None
+    if known is None and rest is not None:
+        known = _by_version(rest)
+    if known is None:
+        return LeaseSupport.UNTOLD
+    return LeaseSupport.YES if known else LeaseSupport.NO
+
+
+def _by_reflection(channel: Channel) -> bool | None:
+    ask = raw_stream(channel, REFLECTION)
+    answers = list(ask(_REQUEST.encode((f"{_PACKAGE}.{_MESSAGE}",)), timeout=TIMEOUT))
+    if not answers:
+        return None
+    (found,) = _RESPONSE.decode(answers[0])
+    (files,) = _FILES.decode(found)
+    for data in files:
+        try:
+            file = FileDescriptorProto.FromString(data)
+        except DecodeError as error:
+            raise PayloadDecodeError(f"not a file descriptor: {error}") from error
+        if file.package == _PACKAGE:
+            for message in file.message_type:
+                if message.name == _MESSAGE:
+                    return any(field.name == _FIELD for field in message.field)
+    return None
+
+
+def _by_version(rest: RestClient) -> bool | None:
+    try:
+        version = rest.version()
+    except PayloadDecodeError:
+        return None
+    except ServerError as error:
+        if error.kind in _PASSING:
+            raise
+        return None
+    numbers = re.match(r"v?(\d+)\.(\d+)", version)
+    return None if numbers is None else (int(numbers[1]), int(numbers[2])) >= _SINCE

@@ -1,0 +1,121 @@
+"""Large payloads of tasks on their way into and out of a worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Final
+
+from conductor_grpc.errors import ExternalPayloadError, PayloadDecodeError
+from conductor_grpc.payload import Layout
+from conductor_grpc.payload.external.document import from_document, to_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conductor_grpc.payload import JsonValue
+    from conductor_grpc.payload.external import ExternalPayloadStorage
+    from conductor_grpc.worker.result import TaskResult
+    from conductor_grpc.worker.task import Task
+
+logger = logging.getLogger(__name__)
+
+_MOST_JSON_PER_WIRE_BYTE: Final = 6
+"""A control character is one byte on the wire and `\\u0001` in JSON; nothing grows more."""
+
+_REQUEST: Final = Layout([(1, "bytes")])
+_OUTPUT: Final = Layout([(7, "value_map")])
+
+
+def _trusted() -> None:
+    """The check where nobody can tell whether the server reads the storage."""
+
+
+class ExternalPayloads:
+    """Puts outputs that are too large into the user's storage, and gets inputs from there. Thread-safe."""
+
+    def __init__(
+        self,
+        storage: ExternalPayloadStorage,
+        threshold: int,
+        update_limit: int,
+        check: Callable[[], None] = _trusted,
+    ) -> None:
+        """
+        Args:
+            storage: The user's.
+            threshold: Bytes of JSON beyond which an output goes there.
+            update_limit: Bytes that an update may have; with a larger one the output goes there as well.
+            check: Called before a path is sent; raises ExternalPayloadError if the server could not read it.
+        """
+        self._storage = storage
+        self._threshold = threshold
+        self._update_limit = update_limit
+        self._check = check
+        self._certainly_small = min(threshold // _MOST_JSON_PER_WIRE_BYTE, update_limit)
+
+    def incoming(self, task: Task) -> Task:
+        """The task with the payloads that lie in the storage put in their places; itself if there are none.
+
+        Blocks while the storage does. Raises ExternalPayloadError.
+        """
+        found: dict[str, dict[str, JsonValue]] = {}
+        if task.external_input_payload_storage_path and not task.input_data:
+            found["input_data"] = read_payload(self._storage, task.external_input_payload_storage_path)
+        if task.external_output_payload_storage_path and not task.output_data:
+            found["output_data"] = read_payload(self._storage, task.external_output_payload_storage_path)
+        return dataclasses.replace(task, **found) if found else task
+
+    def outgoing(self, result: TaskResult, wire: bytes) -> tuple[TaskResult, bytes]:
+        """The result and its UpdateTaskRequest `wire`, with the output put into the storage if it is too large.
+
+        Blocks while the storage does. Raises ExternalPayloadError.
+        """
+        if len(wire) <= self._certainly_small or not result.output_data:
+            return result, wire
+        document = to_document(_output_of(wire))
+        if len(document) <= self._threshold and len(wire) <= self._update_limit:
+            return result, wire
+        self._check()
+        path = write_output(self._storage, result.task_id, document)
+        logger.debug("the output of task %s, %d bytes, is stored at %r", result.task_id, len(document), path)
+        relieved = dataclasses.replace(result, output_data={}, external_output_payload_storage_path=path)
+        return relieved, relieved.to_wire()
+
+
+def read_payload(storage: ExternalPayloadStorage, path: str) -> dict[str, JsonValue]:
+    """The payload at `path`. Raises ExternalPayloadError."""
+    name = type(storage).__name__
+    try:
+        data = storage.download(path)
+    except ExternalPayloadError:
+        raise
+    except Exception as error:
+        raise ExternalPayloadError(f"{name} could not read {path!r}: {type(error).__name__}: {error}", path) from error
+    try:
+        return from_document(data)
+    except PayloadDecodeError as error:
+        raise ExternalPayloadError(f"{name} has at {path!r} what is no payload: {error}", path) from error
+
+
+def write_output(storage: ExternalPayloadStorage, task_id: str, document: bytes) -> str:
+    """Store the output of a task and return its path. Raises ExternalPayloadError."""
+    name = type(storage).__name__
+    try:
+        path: object = storage.upload("task/output", task_id, document)
+    except ExternalPayloadError:
+        raise
+    except Exception as error:
+        raise ExternalPayloadError(
+            f"{name} could not store the output of {len(document):,} bytes: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(path, str) or not path:
+        raise ExternalPayloadError(f"{name}.upload returned {path!r:.80}, expected the path of what it has stored")
+    return path
+
+
+def _output_of(wire: bytes) -> dict[str, JsonValue]:
+    # From the wire, for there every value has its JSON form already, whatever type the worker has used.
+    (message,) = _REQUEST.decode(wire)
+    (output,) = _OUTPUT.decode(message)
+    return dict(output)
