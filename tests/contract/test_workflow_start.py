@@ -135,12 +135,6 @@ def test_an_inline_definition_of_tasks_that_nobody_defined(server: ServerUnderTe
     assert (task.response_timeout_seconds, task.workflow_task.task_definition.retry_count) == (3600, 3)
 
 
-def test_an_inline_definition_without_tasks_completes(server: ServerUnderTest) -> None:
-    definition = server.workflow_definition()
-    workflow = server.get(server.start(definition.name, workflow_def=definition))
-    assert (status(workflow), workflow.reason_for_incompletion) == ("COMPLETED", "No tasks found to be executed")
-
-
 # -- priority --
 
 
@@ -170,50 +164,3 @@ def test_a_priority_is_from_0_to_99(server: ServerUnderTest, priority: int) -> N
     name = server.workflow(simple(server.task_definition()))
     expected = failure("priority MUST be between 0 and 99 (inclusive)", "IllegalArgumentException")
     assert error_of(lambda: server.start(name, priority=priority)) == expected
-
-
-# -- domains --
-
-
-def test_a_domain_for_a_task_type_and_one_for_the_rest(server: ServerUnderTest) -> None:
-    one, two = server.task_definition(), server.task_definition()
-    first, rest = server.unique("domain"), server.unique("domain")
-    workflow_id = server.start(server.workflow(simple(one), simple(two)), task_to_domain={one: first, "*": rest})
-    task = server.take(one, domain=first)
-    assert (task.domain, dict(server.get(workflow_id).task_to_domain)) == (first, {one: first, "*": rest})
-    server.complete(task)
-    assert server.take(two, domain=rest).domain == rest
-
-
-def test_a_poll_without_the_domain_gets_nothing(server: ServerUnderTest) -> None:
-    task_type = server.task_definition()
-    domain = server.unique("domain")
-    server.start(server.workflow(simple(task_type)), task_to_domain={"*": domain})
-    assert server.poll(task_type, wait=100) == []
-    assert server.poll(task_type, wait=100, domain="another") == []
-    server.take(task_type, domain=domain)
-
-
-def test_no_domain_is_a_domain_too(server: ServerUnderTest) -> None:
-    one, two = server.task_definition(), server.task_definition()
-    domain = server.unique("domain")
-    server.start(server.workflow(simple(one), simple(two)), task_to_domain={one: "NO_DOMAIN", "*": domain})
-    task = server.take(one)
-    assert task.domain == ""
-    server.complete(task)
-    server.take(two, domain=domain)
-
-
-def test_of_domains_that_nobody_polls_the_last_is_taken(server: ServerUnderTest) -> None:
-    task_type = server.task_definition()
-    domains = [server.unique("domain") for _ in range(2)]
-    server.start(server.workflow(simple(task_type)), task_to_domain={task_type: ",".join(domains)})
-    assert server.take(task_type, domain=domains[1]).domain == domains[1]
-
-
-def test_of_domains_the_first_that_is_polled_is_taken(server: ServerUnderTest) -> None:
-    task_type = server.task_definition()
-    domains = [server.unique("domain") for _ in range(2)]
-    server.poll(task_type, domain=domains[0], wait=-1)
-    server.start(server.workflow(simple(task_type)), task_to_domain={task_type: ",".join(domains)})
-    assert server.take(task_type, domain=domains[0]).domain == domains[0]

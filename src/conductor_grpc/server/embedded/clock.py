@@ -103,8 +103,7 @@ class Clock:
             schedule.fire(key)
         except Exception:
             logger.exception("the alarm of %s failed; again in %g s", key, self._RETRY_AFTER / 1000)
-            alarms.set(key, now + self._RETRY_AFTER)
-            return
+            alarms.bring_forward(key, now + self._RETRY_AFTER)
         again = alarms.at(key)
         if again is not None and again <= now:
             # One that is due again at once would never let the time go on.

@@ -45,11 +45,13 @@ class _Decision:
         self._found: list[tuple[TaskRecord, TaskStatus, str, int]] = []
         """Tasks with their state before this decision changed it."""
         self._concluded: list[TaskRecord] = []
+        self._retried: list[TaskRecord] = []
 
     def make(self) -> bool:
         """True if another decision may find more to do.
 
-        Raises EngineError if a task that is next cannot be scheduled; then nothing has been decided.
+        Raises EngineError if a task that is next cannot be scheduled; then nothing has been decided, as after any
+        other exception.
         """
         workflow = self._workflow
         if not workflow.is_open:
@@ -60,7 +62,7 @@ class _Decision:
             self._forget(except_for=end.task)
             ending.fail(self._engine, workflow, end.status, end.reason, end.task)
             return False
-        except EngineError:
+        except Exception:
             self._forget()
             raise
 
@@ -98,6 +100,9 @@ class _Decision:
                 continue
             attempt = self._look_at(task)
             if attempt is not None:
+                task.retried = True
+                self._retried.append(task)
+                engine.touch(task)
                 successors[attempt.reference_name] = attempt
                 executed.discard(attempt.reference_name)
             elif not task.is_open:
@@ -125,6 +130,8 @@ class _Decision:
                 task.status, task.reason, task.end_time = status, reason, end_time
         for task in self._concluded:
             task.executed = False
+        for task in self._retried:
+            task.retried = False
 
 
 def _run(engine: Engine, control: Control, task: TaskRecord) -> bool:
@@ -136,10 +143,17 @@ def _run(engine: Engine, control: Control, task: TaskRecord) -> bool:
     if is_new:
         if engine.clock.now() < task.deliver_at:
             return False
-        control.start(engine, task)
-        if task.status is TaskStatus.SCHEDULED:  # what it needs is not there
-            return False
-    return (task.is_open and control.execute(engine, task)) or is_new
+    before = (task.status, task.start_time, task.update_time, task.iteration, task.output)
+    try:
+        if is_new:
+            control.start(engine, task)
+            if task.status is TaskStatus.SCHEDULED:  # what it needs is not there
+                return False
+        return (task.is_open and control.execute(engine, task)) or is_new
+    except Exception:
+        # The next turn of a loop could not be scheduled: the next decision tries that again, from where it was.
+        task.status, task.start_time, task.update_time, task.iteration, task.output = before
+        raise
 
 
 def _retry(engine: Engine, task: TaskRecord) -> TaskRecord | None:
@@ -149,8 +163,6 @@ def _retry(engine: Engine, task: TaskRecord) -> TaskRecord | None:
     """
     attempt = next_attempt(engine, task)
     if attempt is not None:
-        task.retried = True
-        engine.touch(task)
         return attempt
     if task.plan.proto.optional:
         task.status = TaskStatus.COMPLETED_WITH_ERRORS

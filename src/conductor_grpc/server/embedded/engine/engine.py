@@ -85,8 +85,12 @@ class Engine:
                 return
             self._in_transaction = True
             try:
-                yield
-                self._decide_all()
+                try:
+                    yield
+                except BaseException:
+                    self._decide_all(asked=None)  # none of it may be left to the next transaction
+                    raise
+                self._decide_all(asked=next(iter(self._to_decide), None))
             finally:
                 self._in_transaction = False
                 self._save()
@@ -135,21 +139,24 @@ class Engine:
         child_ended(self, workflow)
         self._ended[workflow] = None
 
-    def _decide_all(self) -> None:
-        """Raises the EngineError that keeps the first of them, which the request is about, from being decided."""
-        asked = next(iter(self._to_decide), None)
+    def _decide_all(self, asked: WorkflowRecord | None) -> None:
+        """Raises what keeps the one that the request is about from being decided; what others have is logged."""
         failure = None
         while self._to_decide:
             workflow = next(iter(self._to_decide))
             del self._to_decide[workflow]
+            if self.shelf.find(workflow.workflow_id) is not workflow:
+                continue  # it was removed while the lock was free
             try:
                 if decider.decide(self, workflow):
                     self._unfinished.add(workflow)
-            except EngineError as error:
+            except Exception as error:  # noqa: BLE001 - one that is no EngineError is a bug, and concerns one workflow
                 if workflow is asked:
                     failure = error
-                else:
+                elif isinstance(error, EngineError):
                     logger.warning("%r cannot go on: %s", workflow, error)
+                else:
+                    logger.error("%r cannot go on", workflow, exc_info=error)
         if failure is not None:
             raise failure
 

@@ -64,13 +64,15 @@ def rerun(engine: Engine, request: RerunWorkflowRequest) -> str:
     :raises NotFoundFailure: there is no such workflow.
     :raises ConflictFailure: it, or a sub-workflow of it that is searched for the task, has not ended.
     :raises IllegalArgumentFailure: there is no such task in it.
+    :raises UnsetValue: an input has a Value without a kind.
     """
     task_id = request.re_run_from_task_id
+    task_input, workflow_input = from_values(request.task_input), from_values(request.workflow_input)
     with engine.transaction():
         workflow = engine.shelf.workflow(request.re_run_from_workflow_id)
-        if not _rerun(engine, workflow, task_id, from_values(request.task_input)):
+        if not _rerun(engine, workflow, task_id, task_input):
             raise IllegalArgumentFailure(f"Task {task_id} not found")
-        workflow.input = from_values(request.workflow_input)
+        workflow.input = workflow_input
         engine.shelf.correlate(workflow, request.correlation_id)
     return workflow.workflow_id
 
@@ -93,6 +95,7 @@ def _rerun(engine: Engine, workflow: WorkflowRecord, task_id: str, task_input: P
             _rewind(engine, workflow, each)
             each.status = TaskStatus.IN_PROGRESS
             each.scheduled_time = each.start_time = each.update_time = engine.clock.now()
+            engine.touch(each)
             return True
     return False
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conductor_grpc.server.embedded.engine.failures import (
-    EngineError,
     IllegalArgumentFailure,
     NotFoundFailure,
     TerminateWorkflow,
@@ -78,7 +77,7 @@ def start_workflow(
             enter(engine, workflow, first_tasks(engine, workflow))
         except TerminateWorkflow:
             pass  # the decision comes to the same end, and draws the conclusions
-        except EngineError:
+        except Exception:
             engine.remove(workflow)
             raise
         return workflow

@@ -82,5 +82,6 @@ def _queue_wait_time(task: TaskRecord, now: int) -> int:
     if not (task.start_time and task.scheduled_time):
         return 0
     if task.update_time and task.callback_after_seconds:
-        return max(0, now - task.update_time - task.callback_after_seconds * 1000)
+        # A worker may name any int64 for seconds.
+        return min(max(0, now - task.update_time - task.callback_after_seconds * 1000), 2**63 - 1)
     return task.start_time - task.scheduled_time

@@ -27,7 +27,8 @@ class Join(SingleTask):
         names = task.input.get("joinOn")
         if not isinstance(names, list):  # a rerun has wiped it, and there is nothing to wait for
             return False
-        forked = [task.workflow.by_reference(loop_reference(name, task.iteration)) for name in names]
+        latest = {each.reference_name: each for each in task.workflow.tasks}
+        forked = [latest.get(loop_reference(name, task.iteration)) for name in names]
         present = [each for each in forked if each is not None]
         everything_ended = len(present) == len(forked) and not any(each.is_open for each in present)
         failed = [each for each in present if each.has_failed and _counts(each, everything_ended=everything_ended)]
