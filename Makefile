@@ -22,7 +22,7 @@ WITH_TOOLS := PATH="$(BIN):$$PATH" CMAKE_GENERATOR=Ninja
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint tidy ctest ctest-sanitized pytest coverage bench clean
+.PHONY: help install demo test lint tidy ctest ctest-sanitized pytest coverage bench faults clean
 
 help:
 	@echo "make demo      the two example workflows on an embedded server, both run to COMPLETED, each step shown"
@@ -30,6 +30,7 @@ help:
 	@echo "make coverage  the Python tests under coverage, with a report here and in htmlcov/"
 	@echo "make lint      ruff, mypy --strict, clang-tidy"
 	@echo "make bench     tasks per second and client CPU per task, beside other clients"
+	@echo "make faults    what breaks, made to break on a real server: lost, stranded and repeated tasks in a table"
 	@echo "make install   the virtual environment $(VENV) with the package and its test tools"
 	@echo "make clean     removes $(VENV) and everything that was built or measured"
 
@@ -107,6 +108,10 @@ coverage: pytest
 
 bench: $(INSTALLED) $(TOOLS) $(SERVER)
 	$(BIN)/python -m benchmarks
+
+# FAULTS="--tasks 300 --row reset --server redis" chooses; --help tells more.
+faults: $(INSTALLED) $(TOOLS) $(SERVER)
+	PYTHONPATH=tests:tests/contract $(BIN)/python -m faults $(FAULTS)
 
 clean:
 	rm -rf $(VENV) build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,14 +10,23 @@ import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from conductor_grpc.errors import ConfigurationError
 from conductor_grpc.transport import addresses
 
+if TYPE_CHECKING:
+    from conductor_grpc.payload.external import ExternalPayloadStorage
+
 TARGET_VARIABLE = "CONDUCTOR_GRPC_TARGET"
 BASE_URL_VARIABLE = "CONDUCTOR_SERVER_URL"
 JOURNAL_VARIABLE = "CONDUCTOR_GRPC_JOURNAL"
+
+SERVER_PAYLOAD_THRESHOLD = 3072 * 1024
+"""Bytes of JSON beyond which the server, by its defaults, moves a task's input or output to external storage."""
+
+SERVER_PAYLOAD_LIMIT = 10_240 * 1024
+"""Bytes of JSON that the server, by its defaults, lets a task's input or output have at all."""
 
 SERVER_POLL_LIMIT_MS = 5000
 """The longest wait that the server allows for one poll; it refuses more as INVALID_ARGUMENT."""
@@ -68,6 +77,13 @@ class Configuration:
     outbox_limit: int
     """Finished tasks not yet acknowledged by the server beyond which no more are polled, at least 1."""
 
+    outbox_bytes: int
+    """The same limit in bytes of their results, at least 1."""
+
+    lease_limit: float | None
+    """Seconds for which a task that exceeds its response timeout is kept by extending its lease, more than 0;
+    None: for as long as it runs."""
+
     call_timeout: float
     """Seconds until a call without a deadline of its own fails, more than 0. Long polls set their own."""
 
@@ -75,6 +91,19 @@ class Configuration:
     """The folder in which a poller remembers what it must not lose when its process is killed; each process needs
     one of its own. Default: from the environment, `CONDUCTOR_GRPC_JOURNAL`, else None, no journal; "" is None
     whatever the environment says. Relative to the folder of now, made when a poller starts."""
+
+    external_payload_storage: ExternalPayloadStorage | None
+    """Where payloads lie that are too large for a message; the server must be configured to use the same place.
+    None: an output that the server would not take, and an input that lies elsewhere, fail their task."""
+
+    external_payload_threshold: int
+    """Bytes of JSON beyond which an output goes to `external_payload_storage`, at least 1. Default: the server's
+    own limit (`conductor.app.taskOutputPayloadSizeThreshold`), from which on it would move the output itself."""
+
+    external_payload_limit: int
+    """Bytes of JSON that an output in `external_payload_storage` may have, at least 1; with a larger one the task
+    fails. Default: the server's own limit (`conductor.app.maxTaskOutputPayloadSizeThreshold`), beyond which it may
+    be unable to end the workflow."""
 
     def __init__(
         self,
@@ -88,8 +117,13 @@ class Configuration:
         poll_wait_ms: int = SERVER_POLL_LIMIT_MS,
         drain_timeout: float = 30.0,
         outbox_limit: int = 1000,
+        outbox_bytes: int = 64 * 1024 * 1024,
+        lease_limit: float | None = None,
         call_timeout: float = 30.0,
         journal: str | Path | None = None,
+        external_payload_storage: ExternalPayloadStorage | None = None,
+        external_payload_threshold: int = SERVER_PAYLOAD_THRESHOLD,
+        external_payload_limit: int = SERVER_PAYLOAD_LIMIT,
     ) -> None:
         if not isinstance(debug, bool):
             raise ConfigurationError(f"debug {debug!r}: expected True or False")
@@ -106,8 +140,13 @@ class Configuration:
             "poll_wait_ms": _whole("poll_wait_ms", poll_wait_ms, 1, SERVER_POLL_LIMIT_MS),
             "drain_timeout": _seconds("drain_timeout", drain_timeout),
             "outbox_limit": _whole("outbox_limit", outbox_limit, 1, None),
+            "outbox_bytes": _whole("outbox_bytes", outbox_bytes, 1, None),
+            "lease_limit": None if lease_limit is None else _seconds("lease_limit", lease_limit, zero=False),
             "call_timeout": _seconds("call_timeout", call_timeout, zero=False),
             "journal": _folder("journal", os.environ.get(JOURNAL_VARIABLE) if journal is None else journal),
+            "external_payload_storage": _storage(external_payload_storage),
+            "external_payload_threshold": _whole("external_payload_threshold", external_payload_threshold, 1, None),
+            "external_payload_limit": _whole("external_payload_limit", external_payload_limit, 1, None),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -180,6 +219,16 @@ def _folder(name: str, value: object) -> Path | None:
         raise ConfigurationError(f"{name} {value!r}: expected the path of a folder, or None")
     # Absolute from now on: a process may change its folder before it starts a poller.
     return Path(os.path.abspath(os.path.expanduser(value)))  # noqa: PTH100, PTH111 - resolve() would follow links
+
+
+def _storage(value: object) -> object:
+    if value is not None and not all(callable(getattr(value, name, None)) for name in ("upload", "download")):
+        # Its type only: what it is made of may be secret.
+        raise ConfigurationError(
+            f"external_payload_storage is a {type(value).__name__}: expected an object with the methods upload and"
+            " download, such as FilesystemPayloadStorage(folder), or None"
+        )
+    return value
 
 
 def _whole(name: str, value: object, least: int, most: int | None) -> int:

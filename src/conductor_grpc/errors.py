@@ -106,6 +106,13 @@ class PayloadDecodeError(PayloadError):
     """Bytes from the server are not the message they should be."""
 
 
+class ExternalPayloadError(PayloadError):
+    """A payload in external storage could not be stored or read.
+
+    `path` is the storage's own path of it; "" where there is none yet.
+    """
+
+
 class InputError(ConductorError):
     """An input of the worker is missing or has the wrong type.
 

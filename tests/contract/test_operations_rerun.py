@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from control_tasks import fork, join, references, states, sub_workflow, task_named
+from google.protobuf.struct_pb2 import Value
 from wire import error_of, plain, simple, status
 from workflow_calls import failure, pause, rerun, unknown_workflow
 
@@ -205,6 +206,14 @@ def test_rerun_in_a_branch_takes_up_the_join_that_was_scheduled_before(server: S
     if server.name == "embedded":
         joined = task_named(server.ended(workflow_id), "join")
         assert plain(joined.output_data) == {"a2": {"x": "1"}, "b": {"x": "2"}}
+
+
+def test_rerun_with_an_input_that_cannot_be_read_changes_nothing(server: ServerUnderTest) -> None:
+    done = ThreeTasks(server)
+    failed = error_of(lambda: rerun(server, done.id, done.ids[0], workflow_input={"k": Value()}))
+    assert failed == failure("unset Value element: ", "ClassCastException")
+    assert server.get(done.id) == done.ended
+    assert server.poll(done.types[0], wait=0) == []
 
 
 def test_rerun_from_a_sub_workflow_starts_another_child(server: ServerUnderTest) -> None:

@@ -9,6 +9,7 @@ from wire import error_of, plain, simple, status
 
 from conductor_grpc.pb.model.taskresult_pb2 import TaskResult
 from conductor_grpc.pb.services.task_service_pb2 import UpdateTaskRequest
+from conductor_grpc.pb.services.workflow_service_pb2 import GetRunningWorkflowsRequest
 
 if TYPE_CHECKING:
     from server_under_test import ServerUnderTest
@@ -102,3 +103,12 @@ def test_an_output_path_that_leads_nowhere_is_refused_after_it_was_stored(server
     assert failure == (grpc.StatusCode.INTERNAL, message, "NonTransientException")
     stored = server.task(task.task_id)
     assert (status(stored), stored.external_output_payload_storage_path) == ("COMPLETED", "no/such")
+
+
+def test_an_input_path_that_leads_nowhere_is_refused_and_nothing_is_kept(server: ServerUnderTest) -> None:
+    workflow = server.workflow(simple(server.task_definition(), "first"))
+    failure = error_of(lambda: server.start(workflow, external_input_payload_storage_path="no/such"))
+    message = "Unable to download payload from external storage path: no/such"
+    assert failure == (grpc.StatusCode.INTERNAL, message, "NonTransientException")
+    running = server.workflows.GetRunningWorkflows(GetRunningWorkflowsRequest(name=workflow, version=1))
+    assert list(running.workflow_ids) == []

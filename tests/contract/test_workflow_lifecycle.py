@@ -13,6 +13,8 @@ from workflow_calls import by_correlation_id, failure, pause, running, unknown_w
 if TYPE_CHECKING:
     from server_under_test import ServerUnderTest
 
+    from conductor_grpc.pb.model.workflow_pb2 import Workflow
+
 NO_INDEX = "without an index, workflows are not found by their correlation id"
 
 
@@ -158,8 +160,8 @@ def test_workflows_by_correlation_id(server: ServerUnderTest) -> None:
     assert all(not workflow.tasks for workflow in found[one])
 
 
-def ids(workflows: list[object]) -> list[str]:
-    return sorted(workflow.workflow_id for workflow in workflows)  # type: ignore[attr-defined]
+def ids(workflows: list[Workflow]) -> list[str]:
+    return sorted(workflow.workflow_id for workflow in workflows)
 
 
 @pytest.mark.differs("redis", NO_INDEX)

@@ -42,7 +42,7 @@ def running(server: ServerAddress, arguments: Sequence[str], folder: Path) -> It
     with subprocess.Popen(
         [sys.executable, *arguments],
         cwd=folder,
-        env=environment(server),
+        env={**environment(server), "XDG_STATE_HOME": str(folder / "state")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

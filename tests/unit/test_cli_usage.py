@@ -6,21 +6,23 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
-from conductor_grpc import cli
+from conductor_grpc import Configuration, cli, worker_task
 from conductor_grpc.cli import examples
+from conductor_grpc.cli.journal_folder import default_folders
 from conductor_grpc.cli.root import root
 from conductor_grpc.configuration import BASE_URL_VARIABLE, TARGET_VARIABLE
 from conductor_grpc.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from click.testing import Result
+
+    from conductor_grpc import WorkerInterface
 
 NOBODY = ["--target", "localhost:1", "--base-url", "http://localhost:1/api"]
 
@@ -176,6 +178,29 @@ def test_run_with_a_wrong_concurrency(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_run_with_a_module_that_is_not_there() -> None:
     assert "no module named 'surely_not_there'" in only_line(run("run", "surely_not_there", *NOBODY))
+
+
+def test_run_with_and_without_a_journal() -> None:
+    result = run("run", "surely_not_there", "--journal", "here", "--no-journal", *NOBODY)
+    assert result.exit_code == 2
+    assert "--journal and --no-journal exclude each other" in result.stderr
+
+
+def test_the_default_journal_is_the_same_for_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(*workers: WorkerInterface, **settings: str) -> Path:
+        return next(default_folders(Configuration(target="unix:///run/c.sock", **settings), workers))
+
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    one, other = worker_task("one")(lambda: None), worker_task("other")(lambda: None)
+    folder = named(one, other)
+    assert folder.parent.parent == Path("/state/conductor-grpc/journal")
+    assert folder.parent.name.startswith("unix_run_c.sock-")
+    assert named(other, one) == folder
+    in_domain = worker_task("one", domain="d")(lambda: None)
+    assert len({folder, named(one), named(one, other, domain="d"), named(in_domain)}) == 4
+    monkeypatch.setenv("XDG_STATE_HOME", "relative, which the specification ignores")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert named(one).is_relative_to("/home/me/.local/state/conductor-grpc")
 
 
 def test_examples_are_found_beside_the_sources() -> None:

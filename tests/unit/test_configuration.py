@@ -3,11 +3,12 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conductor_grpc.configuration import BASE_URL_VARIABLE, TARGET_VARIABLE, Configuration
+from conductor_grpc.configuration import BASE_URL_VARIABLE, JOURNAL_VARIABLE, TARGET_VARIABLE, Configuration
 from conductor_grpc.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 def _no_addresses_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TARGET_VARIABLE, raising=False)
     monkeypatch.delenv(BASE_URL_VARIABLE, raising=False)
+    monkeypatch.delenv(JOURNAL_VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -136,6 +138,9 @@ def test_the_environment_is_read_at_construction_only(monkeypatch: pytest.Monkey
         ({"poll_wait_ms": 1.5}, ["poll_wait_ms 1.5", "whole number"]),
         ({"outbox_limit": -1}, ["outbox_limit -1", ">= 1"]),
         ({"outbox_limit": True}, ["outbox_limit True"]),
+        ({"outbox_bytes": 0}, ["outbox_bytes 0", ">= 1"]),
+        ({"lease_limit": 0}, ["lease_limit 0", "> 0"]),
+        ({"lease_limit": "1h"}, ["lease_limit '1h'", "seconds"]),
         ({"drain_timeout": -0.1}, ["drain_timeout -0.1", ">= 0"]),
         ({"drain_timeout": float("nan")}, ["drain_timeout nan", "finite"]),
         ({"drain_timeout": "30"}, ["drain_timeout '30'", "seconds"]),
@@ -203,3 +208,25 @@ def test_debug_makes_output_visible_where_no_logging_is_set_up(
         Configuration(debug=True).configure_logging()
     logging.getLogger("conductor_grpc.poller").debug("polled %d", 3)
     assert capsys.readouterr().err.count("conductor_grpc.poller [MainThread] polled 3") == 1
+
+
+def test_the_journal_is_a_folder_of_this_moment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert Configuration().journal is None
+    assert Configuration(journal="a/../b").journal == tmp_path / "b"
+    assert Configuration(journal=Path("~/journal")).journal == tmp_path / "home" / "journal"
+    monkeypatch.setenv(JOURNAL_VARIABLE, "from outside")
+    assert Configuration().journal == tmp_path / "from outside"
+    assert Configuration(journal="mine").journal == tmp_path / "mine"
+    without = Configuration(journal="")
+    assert without.journal is None
+    assert without.with_changes(debug=True).journal is None
+    monkeypatch.chdir("/")
+    assert Configuration(journal=tmp_path / "b").with_changes(debug=True).journal == tmp_path / "b"
+
+
+@pytest.mark.parametrize("journal", [7, b"bytes", "with\0nul"])
+def test_a_journal_that_is_no_path_is_refused(journal: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"journal .*expected the path of a folder"):
+        Configuration(journal=journal)

@@ -100,6 +100,14 @@ class TestAdvance:
         clock.advance(0.25)
         assert HOUR + 250 <= clock.now() - before < HOUR + 10_000
 
+    def test_time_does_not_stand_still_afterwards(self, clock: Clock) -> None:
+        clock.advance(1)
+        after = clock.now()
+        deadline = time.monotonic() + 10
+        while clock.now() == after and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert clock.now() > after
+
     def test_alarms_go_off_in_order_each_at_its_own_time(self, clock: Clock, alarms: Alarms) -> None:
         start = clock.now()
         seen = []
@@ -208,6 +216,25 @@ class TestAdvance:
         assert seen == [("bad", 1_000), ("good", 2_000), ("bad", 31_000)]
         assert "the alarm of bad failed; again in 30 s" in caplog.text
         assert "RuntimeError: broken on purpose" in caplog.text
+
+    @pytest.mark.parametrize(("set_to", "expected"), [(0, 30_000), (10_000, 10_000), (90_000, 30_000)])
+    def test_one_that_is_set_before_it_fails(
+        self, clock: Clock, alarms: Alarms, set_to: int, expected: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        start = clock.now()
+        seen = []
+
+        def fire(key: str) -> None:
+            seen.append(clock.now() - start)
+            if len(seen) == 1:
+                alarms.set(key, clock.now() + set_to)
+                raise RuntimeError("broken on purpose")
+
+        clock.attach(alarms, fire)
+        put(clock, alarms, "bad", start)
+        clock.advance(120)
+        assert seen[1] - seen[0] == expected
+        assert "broken on purpose" in caplog.text
 
 
 class TestAlarmThread:

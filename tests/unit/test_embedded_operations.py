@@ -21,6 +21,7 @@ from conductor_grpc.server.embedded.engine.failures import (
     IllegalStateFailure,
     NotFoundFailure,
     OutOfBoundsFailure,
+    UnsetValue,
 )
 from conductor_grpc.server.embedded.engine.store import Store
 from conductor_grpc.server.embedded.engine.values import fill_values
@@ -349,6 +350,17 @@ def test_only_what_has_ended_is_archived(engine: DrivenEngine) -> None:
     assert len(engine.engine.shelf) == 0
 
 
+def test_a_rerun_with_an_input_that_cannot_be_read_changes_nothing(engine: DrivenEngine) -> None:
+    flow = engine.started(STEP)
+    engine.work("step", x=1)
+    request = RerunWorkflowRequest(re_run_from_workflow_id=flow.workflow_id, re_run_from_task_id=flow.tasks[0].task_id)
+    request.workflow_input["k"].SetInParent()
+    with pytest.raises(UnsetValue):
+        operations.rerun(engine.engine, request)
+    assert (flow.status, states(flow), flow.output) == (WorkflowStatus.COMPLETED, {"step": "COMPLETED"}, {"x": 1.0})
+    assert engine.poll("step") == []
+
+
 # -- what is on disk --
 
 
@@ -371,6 +383,28 @@ def test_a_file_holds_what_the_operations_have_left(tmp_path: Path) -> None:
         restarted.workflow_id: {"step": "SCHEDULED"},
         rewound.workflow_id: {"step": "SCHEDULED"},
     }
+    reopened.close()
+
+
+def test_a_file_holds_the_rerun_of_an_optional_child(tmp_path: Path) -> None:
+    store = Store(tmp_path / "server.db")
+    engine = DrivenEngine(store)
+    engine.define("step", "last")
+    engine.workflow("child", STEP)
+    params = SubWorkflowParams(name="child", version=1)
+    parent = engine.started(task("u", "SUB_WORKFLOW", {"k": "v"}, sub_workflow_param=params, optional=True), LAST)
+    child = engine.child(named(parent, "u"))
+    engine.fail(engine.take("step"))
+    engine.work("last")
+    request = RerunWorkflowRequest(re_run_from_workflow_id=parent.workflow_id)
+    request.re_run_from_task_id = named(child, "step").task_id
+    operations.rerun(engine.engine, request)
+    assert states(parent) == {"u": "IN_PROGRESS"}
+    store.close()
+    reopened = Store(tmp_path / "server.db")
+    again = DrivenEngine(reopened).engine.shelf
+    assert states(again.workflow(parent.workflow_id)) == {"u": "IN_PROGRESS"}
+    assert states(again.workflow(child.workflow_id)) == {"step": "SCHEDULED"}
     reopened.close()
 
 

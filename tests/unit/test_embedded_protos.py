@@ -233,6 +233,13 @@ def test_the_summary_of_a_postponed_task_says_how_long_it_has_been_due_again() -
     assert task_summary(task, now=3500).queue_wait_time == 500
 
 
+def test_the_summary_of_a_task_that_was_postponed_by_all_that_can_be_sent() -> None:
+    task = task_record(workflow_record("w1", "a"), "id1", scheduled_time=5, start_time=6, update_time=1000)
+    for seconds, waited in ((-(2**63), 2**63 - 1), (2**63 - 1, 0)):
+        task.callback_after_seconds = seconds
+        assert task_summary(task, now=2000).queue_wait_time == waited
+
+
 def test_the_summary_of_a_workflow() -> None:
     workflow = workflow_record(
         "w1", "a", create_time=1795575917777, input={"h": 123456789.5}, task_to_domain={"*": "d"}

@@ -116,15 +116,6 @@ class TestSizes:
         assert queues.sizes() == {}
         assert queues.size("nobody") == 0
 
-    def test_the_next_delivery(self, queues: TaskQueues) -> None:
-        first, second = a_job(), a_job()
-        assert queues.next_delivery("job") is None
-        queues.offer(first, NOW + 10)
-        queues.offer(second, NOW + 20)
-        assert queues.next_delivery("job") == NOW + 10
-        queues.remove(first)
-        assert queues.next_delivery("job") == NOW + 20
-
 
 class TestCost:
     def test_what_is_dead_does_not_pile_up(self, queues: TaskQueues) -> None:
@@ -246,6 +237,15 @@ class TestTurns:
         queues.deliver("job", NOW + 500)
         assert poll.turn.is_set()
         assert queues.deliveries.earliest() is None
+
+    def test_and_the_next_one_when_that_is_removed(self, queues: TaskQueues) -> None:
+        first = a_job()
+        queues.offer(first, NOW + 10)
+        queues.offer(a_job(), NOW + 20)
+        waiting(queues, 1)
+        queues.remove(first)
+        queues.deliver("job", NOW + 10)
+        assert queues.deliveries.at("job") == NOW + 20
 
     def test_closing_ends_all_waits_for_good(self, queues: TaskQueues) -> None:
         polls = waiting(queues, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,6 +61,31 @@ def tasks(engine: Any, query: str, **request: Any) -> list[str]:
 
 def workflows(engine: Any, query: str, **request: Any) -> list[str]:
     return [each.workflow_id for each in find_workflows(engine, Request(query=query, **request)).records]
+
+
+@pytest.mark.parametrize("query", [f"taskType={'*a' * 40}*b", "a" * 100_000])
+def test_a_query_cannot_keep_the_server_busy(engine: Any, query: str) -> None:
+    next(engine.shelf.tasks()).task_type = "a" * 80
+    began = time.thread_time()
+    with contextlib.suppress(IllegalArgumentFailure):
+        assert tasks(engine, query) == []
+    assert time.thread_time() - began < 1, "with regular expressions it is minutes, or years"
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "expected"),
+    [
+        ("abab", "ab*ab", True),
+        ("aba", "ab*ba", False),
+        ("x.y\n.Z", "X*.*z", True),
+        ("abc", "a*c*b*", False),
+        ("", "*", True),
+        ("", "**a", False),
+    ],
+)
+def test_what_a_star_stands_for(engine: Any, text: str, pattern: str, expected: bool) -> None:
+    next(engine.shelf.tasks()).task_type = text
+    assert bool(tasks(engine, f"taskType={pattern}")) is expected
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from conductor_grpc.pb.services import (
     task_service_pb2,
     task_service_pb2_grpc,
 )
-from conductor_grpc.server.embedded.server import EmbeddedServer
+from conductor_grpc.server.embedded.server import THREADS, EmbeddedServer
+from conductor_grpc.server.embedded.services.task import MOST_WAITING_POLLS
 from conductor_grpc.server.ports import free_ports
 
 if TYPE_CHECKING:
@@ -179,6 +180,20 @@ def test_polls_that_wait_end_when_it_stops_and_no_thread_is_left(strict: bool) -
     wait_for(lambda: set(threading.enumerate()) <= before)
 
 
+def test_however_many_polls_wait_other_calls_are_answered(server: EmbeddedServer) -> None:
+    server.start()
+    with Connection(server) as crowd, Connection(server) as connection:
+        connection.define("t")
+        requests = (task_service_pb2.BatchPollRequest(task_type=f"t{n}", timeout=60_000) for n in range(THREADS + 1))
+        polls = [crowd.tasks.BatchPoll(request) for request in requests]
+        # One more than there are threads: those that find no place to wait have empty answers at once.
+        wait_for(lambda: sum(poll.done() for poll in polls) >= THREADS + 1 - MOST_WAITING_POLLS)
+        assert connection.knows("t")
+        assert not all(poll.done() for poll in polls)
+        server.stop()
+        assert all(list(poll) == [] for poll in polls)
+
+
 def test_what_is_in_memory_is_gone_after_a_stop(server: EmbeddedServer) -> None:
     server.start()
     with Connection(server) as connection:
@@ -236,4 +251,4 @@ def test_without_its_package_reflection_says_so(server: EmbeddedServer, monkeypa
             next(ask(iter([b""])))
         connection.define("all else works")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "pip install 'conductor-grpc-client[server]'" in caught.value.details()
+    assert "pip install grpcio-reflection" in caught.value.details()

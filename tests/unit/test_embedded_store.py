@@ -406,6 +406,8 @@ class TestWhenTheDiskFails:
             save(store, bad.workflow, bad, good.workflow, good)
         store.commit()
         assert len(reload(store).workflows) == 2
+        with pytest.raises(StoreFailure, match="cannot be stored: TypeError"):
+            save(store, a_workflow(PLAN, output={"object": object()}))
         while nested:  # taking it apart from the outside: Python's own way would go as deep
             nested = nested.pop("deeper")
 
@@ -482,13 +484,15 @@ class TestRestore:
         assert engine.registry.task_definition("job") is not None
         assert engine.shelf.task(running.task_id).status is TaskStatus.IN_PROGRESS
         assert engine.queues.size("job") == 2
-        assert engine.queues.next_delivery("job") == ready.deliver_at
+        assert engine.shelf.task(delayed.task_id).deliver_at == delayed.deliver_at
         assert not engine.limits.allow(engine.shelf.task(ready.task_id)), "one is running"
         assert len(engine.shelf.running("flow")) == 3
         assert engine.alarms.at(running.workflow.workflow_id) is not None
         assert engine.alarms.at(done.workflow.workflow_id) is None
         engine.clock.advance(601)
         assert engine.shelf.task(running.task_id).status is TaskStatus.TIMED_OUT
+        assert engine.limits.allow(engine.shelf.task(ready.task_id)), "none is running now, and it is the first"
+        assert not engine.limits.allow(engine.shelf.task(delayed.task_id))
         engine.store.close()
 
     def test_what_became_due_without_a_server(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
 
 import pytest
@@ -41,6 +42,13 @@ def test_a_text_that_is_no_duration_is_refused(text: str) -> None:
 def utc(*parts: int) -> int:
     year, month, day, *time = parts
     return int(datetime(year, month, day, *time, tzinfo=timezone.utc).timestamp() * 1000)
+
+
+def test_a_long_text_is_refused_as_soon_as_a_short_one() -> None:
+    began = time.thread_time()
+    with pytest.raises(ValueError, match="Not valid duration"):
+        parse_duration(" " * 400 + "x")
+    assert time.thread_time() - began < 1, "with a choice of what takes the blanks it is minutes"
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_an_outbox_that_fills_up_while_a_slot_is_waited_for_stops_the_polling() 
             wait_for(lambda: poller.health().unsent == 2)
             queues["work"].append(a_task("next"))
             release.set()
-            wait_for(lambda: len(poller._outbox._fewer._waiters) == 2)  # type: ignore[attr-defined]
+            wait_for(lambda: len(poller._outbox._room._fewer._waiters) == 2)  # type: ignore[attr-defined]
             assert len(queues["work"]) == 1
         finally:
             gate.set()
@@ -358,3 +358,13 @@ def test_a_pause_while_all_slots_are_taken_keeps_the_next_poll_from_going_out() 
         assert len(server.polls) == polls
         poller.resume("work")
         server.wait_for_updates(2)
+
+
+def test_a_task_that_cannot_be_read_fails_under_the_worker_id_that_got_it() -> None:
+    odd = a_task("a")
+    odd.status = 99
+    with ScriptedServer() as server:
+        server.add(odd)
+        with poller_for(server):
+            (result,) = server.wait_for_updates(1)
+        assert (result.status, result.worker_id) == (FAILED_WITH_TERMINAL_ERROR, server.polls[0].worker_id)

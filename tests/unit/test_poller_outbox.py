@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from google.protobuf import any_pb2
 from scripted_server import ScriptedServer, a_task
 from waiting import wait_for
 
@@ -23,7 +24,8 @@ from conductor_grpc.errors import (
 )
 from conductor_grpc.pb.model import taskresult_pb2
 from conductor_grpc.poller import outbox as outbox_module
-from conductor_grpc.poller.outbox import Outbox, Purpose, Update, hand_back, result_update
+from conductor_grpc.poller.outbox import Outbox
+from conductor_grpc.poller.outbox_updates import Purpose, Update, hand_back, result_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,10 +46,12 @@ def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def running(target: str, find: Find = lambda _: None, limit: int = 1000) -> Iterator[tuple[Outbox, list[str]]]:
+def running(
+    target: str, find: Find = lambda _: None, limit: int = 1000, outbox_bytes: int = 2**26
+) -> Iterator[tuple[Outbox, list[str]]]:
     settled: list[str] = []
     outbox = Outbox(
-        Configuration(target=target, outbox_limit=limit),
+        Configuration(target=target, outbox_limit=limit, outbox_bytes=outbox_bytes),
         lambda update: settled.append(update.task.task_id),
         find,
         lambda _, error: pytest.fail(f"the outbox died: {error}"),
@@ -300,3 +304,86 @@ def test_an_odd_answer_is_believed_only_if_it_stays_the_same(times: int, refused
         assert outbox.flush(10)
         assert (outbox.refused, len(server.updates)) == (refused, 1 - refused)
         assert server.attempts == (outbox_module.DOUBTFUL_ATTEMPTS if refused else 2)
+
+
+def test_no_room_for_more_bytes_until_half_of_them_are_gone() -> None:
+    size = len(completed("0").wire)
+    gate = threading.Semaphore(0)
+    with ScriptedServer() as server, running(server.target, outbox_bytes=4 * size) as (outbox, _):
+        server.update = lambda _result, _context: (gate.acquire(timeout=30), None)[1]
+        for number in range(4):
+            assert outbox.wait_for_room(0)
+            outbox.put(completed(str(number)))
+        assert (outbox.bytes, outbox.wait_for_room(0)) == (4 * size, False)
+        room: list[bool] = []
+        waiting = threading.Thread(target=lambda: room.append(outbox.wait_for_room(20)))
+        waiting.start()
+        gate.release()
+        wait_for(lambda: len(outbox) == 3)
+        assert room == [], "below the limit, but more than half full"
+        gate.release()
+        waiting.join(20)
+        assert room == [True]
+        gate.release(2)
+        assert outbox.flush(20)
+        assert outbox.bytes == 0
+
+
+def test_an_update_keeps_no_payload() -> None:
+    """A thousand of them may wait, and an input may have three megabytes."""
+    task = Task(task_id="a", workflow_instance_id="w", input_data={"x": "x" * 10_000}, output_data={"y": "y" * 10_000})
+    result = TaskResult("w", "a", TaskResultStatus.COMPLETED)
+    for update in (result_update(task, result, result.to_wire()), hand_back(task)):
+        assert (update.task.task_id, update.task.input_data, update.task.output_data) == ("a", {}, {})
+
+
+@pytest.mark.parametrize("others_get_through", [True, False])
+def test_errors_that_nobody_explains_are_not_borne_for_ever(
+    others_get_through: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox_module, "GIVE_UP_ALONE" if others_get_through else "GIVE_UP", 0.2)
+
+    def update(result: taskresult_pb2.TaskResult, context: grpc.ServicerContext) -> None:
+        if result.task_id == "bad":
+            context.abort(grpc.StatusCode.UNKNOWN, "Application error processing RPC")
+
+    with ScriptedServer() as server, running(server.target) as (outbox, settled):
+        server.update = update
+        outbox.put(completed("bad"))
+        wait_for(lambda: server.attempts >= 2)
+        if others_get_through:
+            outbox.put(completed("good"))
+        assert outbox.flush(20)
+        assert (outbox.given_up, outbox.refused) == (1, 1)
+        assert settled == (["good", "bad"] if others_get_through else ["bad"])
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "task bad, which is given up" in record.getMessage()
+
+
+def test_an_error_that_is_explained_is_borne_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not know what ails it, then is away, then does not know again."""
+    monkeypatch.setattr(outbox_module, "GIVE_UP", 0.2)
+    attempts: list[int] = []
+
+    def update(_result: taskresult_pb2.TaskResult, context: grpc.ServicerContext) -> None:
+        attempts.append(1)
+        if len(attempts) < 40:
+            odd = len(attempts) % 2
+            context.abort(grpc.StatusCode.UNKNOWN if odd else grpc.StatusCode.UNAVAILABLE, "not now")
+
+    with ScriptedServer() as server, running(server.target) as (outbox, _):
+        server.update = update
+        outbox.put(completed("a"))
+        assert outbox.flush(30)
+        assert (outbox.given_up, len(server.updates)) == (0, 1)
+
+
+def test_a_hand_back_keeps_the_output_message() -> None:
+    message = any_pb2.Any(type_url="type.example.com/x", value=b"\x00\xff")
+    with ScriptedServer() as server, running(server.target) as (outbox, _):
+        came = a_task("a", worker_id="me", output_message=message)
+        came.output_data["progress"].number_value = 3
+        outbox.put(hand_back(Task.from_wire(came.SerializeToString())))
+        (result,) = server.wait_for_updates(1)
+    assert result.output_message == message
+    assert (result.task_id, result.worker_id, result.output_data["progress"].number_value) == ("a", "me", 3)

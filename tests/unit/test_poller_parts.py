@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
+from unittest.mock import Mock
 
+import grpc
 import pytest
 
-from conductor_grpc import Configuration
+from conductor_grpc import Configuration, UnavailableError
 from conductor_grpc.poller.custody import Custody
+from conductor_grpc.poller.journal import FormerWorker, Journal, Recovered
+from conductor_grpc.poller.lease import LeaseKeeper
 from conductor_grpc.poller.outbox import Outbox
 from conductor_grpc.poller.part import BackgroundPart
+from conductor_grpc.poller.recovery import Recovery
 from conductor_grpc.server.embedded.clock import AlarmThread, Clock
+from conductor_grpc.transport.server_version import LeaseSupport
 
 
 class Waiter(BackgroundPart):
@@ -33,7 +40,21 @@ def an_alarm_thread() -> AlarmThread:
     return AlarmThread(Clock())
 
 
-@pytest.mark.parametrize("make", [Waiter, an_outbox, an_alarm_thread])
+def a_lease_keeper() -> LeaseKeeper:
+    return LeaseKeeper(an_outbox(), lambda: LeaseSupport.YES, None, lambda *_: pytest.fail("died"))
+
+
+def a_journal() -> Journal:
+    return Journal(Path("never opened"), lambda *_: pytest.fail("died"))
+
+
+def a_recovery() -> Recovery:
+    journal = Mock(recover=lambda: Recovered(workers=(FormerWorker("former", "work", None, 0),)))
+    reclaim = Mock(stranded=Mock(side_effect=UnavailableError(code=grpc.StatusCode.UNAVAILABLE)))
+    return Recovery(journal, Custody(), an_outbox(), reclaim, Mock(), lambda *_: pytest.fail("died"))
+
+
+@pytest.mark.parametrize("make", [Waiter, an_outbox, a_lease_keeper, an_alarm_thread, a_journal, a_recovery])
 class TestShape:
     def test_start_started_stop_joined(self, make: type[Waiter]) -> None:
         part = make()

@@ -21,7 +21,7 @@ from conductor_grpc.errors import PollerError
 from conductor_grpc.pb.model import taskresult_pb2, tasksummary_pb2
 from conductor_grpc.poller import intake as intake_module
 from conductor_grpc.poller import outbox as outbox_module
-from conductor_grpc.poller.outbox import hand_back
+from conductor_grpc.poller.outbox_updates import hand_back
 
 
 @worker_task("work", concurrency=4)
@@ -396,3 +396,26 @@ def test_two_signals_before_the_drain_begins_end_it_too() -> None:
         report = poller.run()
         release.set()
     assert report == DrainReport(cancelled=1)
+
+
+def test_a_task_cannot_stop_the_poller_that_runs_it() -> None:
+    """It would wait for its own end. On a thread of its own it can."""
+    pollers: list[TaskPoller] = []
+    refused: list[str] = []
+
+    @worker_task("work")
+    def last(task: Task) -> dict[str, str]:
+        try:
+            pollers[0].stop()
+        except PollerError as error:
+            refused.append(str(error))
+        threading.Thread(target=pollers[0].stop).start()
+        return {"ran": task.task_id}
+
+    with ScriptedServer() as server:
+        server.add(a_task("a"))
+        pollers.append(TaskPoller([last], Configuration("", target=server.target, poll_wait_ms=50)))
+        pollers[0].start()
+        assert pollers[0].join(20)
+        assert [result.status for result in server.updates] == [taskresult_pb2.TaskResult.COMPLETED]
+    assert "stop() was called by a task that this poller runs" in refused[0]

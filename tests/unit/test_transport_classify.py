@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conductor_grpc import errors
-from conductor_grpc.transport.classify import classify, from_rpc_error, short_name
+from conductor_grpc.transport.classify import classify, from_rpc_error, server_error, short_name
 from conductor_grpc.transport.trailer import TRAILER_KEY, decode_debug_info, decode_trailer
 
 if TYPE_CHECKING:
@@ -166,6 +166,18 @@ def test_the_advice_fits(code: grpc.StatusCode, details: str, leaf: type[ServerE
     error = from_rpc_error(Failed(code, details), RPC, "h:1")
     assert type(error) is leaf
     assert words in str(error)
+
+
+def test_a_call_that_cannot_do_what_it_is_asked_for_is_not_an_unknown_call() -> None:
+    error = server_error(
+        errors.ErrorKind.INVALID,
+        "no tasks of type HTTP",
+        method="MetadataService/CreateWorkflow",
+        target="h:1",
+        code=CODE.UNIMPLEMENTED,
+        exception_class="UnsupportedOperationException",
+    )
+    assert str(error).endswith("This server knows the call, but cannot do what it asks for.")
 
 
 def test_long_words_are_shortened_in_the_message_only() -> None:

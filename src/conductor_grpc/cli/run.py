@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from conductor_grpc.cli.connection import connection_options
+from conductor_grpc.cli.journal_folder import default_folders
 from conductor_grpc.cli.worker_search import find_workers
+from conductor_grpc.configuration import JOURNAL_VARIABLE
+from conductor_grpc.errors import JournalError
 from conductor_grpc.poller.task_poller import TaskPoller
 
 if TYPE_CHECKING:
     from conductor_grpc.configuration import Configuration
+    from conductor_grpc.poller.drain import DrainReport
     from conductor_grpc.worker import WorkerInterface
 
 
@@ -35,6 +41,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds that running tasks get to finish when the process is asked to stop.",
 )
+@click.option(
+    "--journal",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for what must survive when the process is killed; no two processes may share one.  "
+    f"[env: {JOURNAL_VARIABLE}; default: one for this server and these task types, in $XDG_STATE_HOME or "
+    "~/.local/state]",
+)
+@click.option("--no-journal", is_flag=True, help="Keep no journal.")
 @connection_options
 def run_command(
     module: str,
@@ -42,6 +57,8 @@ def run_command(
     domain: str | None,
     worker_id: str | None,
     drain_timeout: float,
+    journal: Path | None,
+    no_journal: bool,
     configuration: Configuration,
 ) -> None:
     """Run the workers of MODULE until SIGTERM or Ctrl-C, then drain.
@@ -51,7 +68,12 @@ def run_command(
     or a function that returns the one or the other.
 
     A second signal hands running tasks back at once. The exit code is 1 if a result could not be sent.
+
+    Should the process be killed, the next one with the same journal sends the results that the server has not got
+    and hands back the tasks that were running.
     """
+    if journal is not None and no_journal:
+        raise click.UsageError("--journal and --no-journal exclude each other")
     workers = find_workers(module)
     _set_concurrency(workers, concurrencies)
     changes = {"domain": domain, "worker_id": worker_id, "drain_timeout": drain_timeout}
@@ -59,10 +81,23 @@ def run_command(
     if not configuration.debug:
         _log_on_stderr()
     click.echo(f"polling {configuration.target} for {_names(workers)}; Ctrl-C or SIGTERM stops", err=True)
-    report = TaskPoller(workers, configuration).run()
+    if no_journal:
+        report = TaskPoller(workers, configuration.with_changes(journal="")).run()
+    elif journal is not None or configuration.journal is not None:
+        report = TaskPoller(workers, configuration.with_changes(journal=journal or configuration.journal)).run()
+    else:
+        report = _run_with_default_journal(workers, configuration)
     click.echo(report)
     if report.unsent:
         sys.exit(1)
+
+
+def _run_with_default_journal(workers: list[WorkerInterface], configuration: Configuration) -> DrainReport:
+    for folder in default_folders(configuration, workers):
+        # Refused before anything is polled. Another process with the same workers is nothing unusual.
+        with contextlib.suppress(JournalError):
+            return TaskPoller(workers, configuration.with_changes(journal=folder)).run()
+    raise AssertionError("unreachable")
 
 
 def _set_concurrency(workers: list[WorkerInterface], settings: tuple[str, ...]) -> None:

@@ -112,6 +112,6 @@ def _wait(client: WorkflowClient, workflow_id: str, timeout: float) -> Workflow:
     screen = Console(stderr=True)
     click.echo(f"started {workflow_id}", err=True)
     with screen.status("waiting") as line:
-        for (seen,) in watch(client, [workflow_id], timeout):
+        for (seen,) in watch(client, [workflow_id], timeout, outlook="it goes on running on the server"):
             line.update(escape(f"{seen.status.value}: {task_states(seen)}"))
     return seen

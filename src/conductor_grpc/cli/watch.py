@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 _LONGEST_BETWEEN_LOOKS: Final = 1.0
 
 
-def watch(client: WorkflowClient, workflow_ids: Sequence[str], timeout: float) -> Iterator[list[Workflow]]:
+def watch(
+    client: WorkflowClient, workflow_ids: Sequence[str], timeout: float, *, outlook: str = ""
+) -> Iterator[list[Workflow]]:
     """The workflows with their tasks, as they stand at each look, until all have ended. Blocks between looks.
 
-    Errors that may pass are not errors until the time is up.
+    Errors that may pass are not errors until the time is up. `outlook` is what becomes of a workflow that has not ended
+    by then.
 
     Raises:
         WaitTimeoutError: One has not ended after `timeout` seconds; it says where that one stands.
@@ -39,7 +42,7 @@ def watch(client: WorkflowClient, workflow_ids: Sequence[str], timeout: float) -
         yield last
         if all(workflow.status.is_terminal for workflow in last):
             return
-    raise _too_late(last, workflow_ids[0], timeout, failure) from failure
+    raise _too_late(last, workflow_ids[0], timeout, failure, outlook) from failure
 
 
 def task_states(workflow: Workflow) -> str:
@@ -48,13 +51,13 @@ def task_states(workflow: Workflow) -> str:
 
 
 def _too_late(
-    last: Sequence[Workflow], workflow_id: str, timeout: float, failure: ServerError | None
+    last: Sequence[Workflow], workflow_id: str, timeout: float, failure: ServerError | None, outlook: str
 ) -> WaitTimeoutError:
     if failure is not None:
         return WaitTimeoutError(f"workflow {workflow_id} cannot be watched after {timeout:g} s: {failure}", workflow_id)
     late = next(workflow for workflow in last if not workflow.status.is_terminal)
     return WaitTimeoutError(
-        f"workflow {late.workflow_id} ({late.name}) is {late.status.value} after {timeout:g} s: {task_states(late)};"
-        " it goes on running on the server",
+        f"workflow {late.workflow_id} ({late.name}) is {late.status.value} after {timeout:g} s: {task_states(late)}"
+        f"{outlook and f'; {outlook}'}",
         late.workflow_id,
     )

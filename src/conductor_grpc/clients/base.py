@@ -6,7 +6,8 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from conductor_grpc.configuration import Configuration
-from conductor_grpc.errors import UnknownServerError, UnmappablePayloadError
+from conductor_grpc.errors import ExternalPayloadError, UnknownServerError, UnmappablePayloadError
+from conductor_grpc.payload.external.access import read_payload
 from conductor_grpc.transport.channel import Channel, open_channel
 from conductor_grpc.transport.methods import raw_stream, raw_unary
 from conductor_grpc.transport.rest import RestClient
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Self
 
+    from conductor_grpc.payload import JsonValue
     from conductor_grpc.transport.methods import RawStream, RawUnary
 
 
@@ -60,6 +62,20 @@ class ServiceClient:
         with self._opening_rest:
             if self._rest is not None:
                 self._rest.close()
+
+    def external_payload(self, path: str) -> dict[str, JsonValue]:
+        """The input or output at an `external_..._payload_storage_path` of a task or workflow.
+
+        Clients do not follow such paths by themselves: one workflow can lead to hundreds of megabytes.
+
+        Raises ExternalPayloadError, also if the configuration has no `external_payload_storage`.
+        """
+        storage = self.configuration.external_payload_storage
+        if storage is None:
+            raise ExternalPayloadError(
+                "set Configuration(external_payload_storage=...) to the storage that the server uses", path
+            )
+        return read_payload(storage, path)
 
     def __enter__(self) -> Self:
         return self

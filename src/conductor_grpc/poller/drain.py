@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from conductor_grpc.poller.outbox import Purpose, hand_back
+from conductor_grpc.poller.outbox_updates import Purpose, hand_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

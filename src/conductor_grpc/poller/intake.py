@@ -242,18 +242,18 @@ class Intake(BackgroundPart):
         self.last_poll = time.monotonic()
         return received
 
-    def _pass_on(self, items: Sequence[Task | Unreadable]) -> int:
-        """How many of them occupy a slot."""
+    def _pass_on(self, items: Sequence[Task | Unreadable], *, late: bool = False) -> int:
+        """How many of them occupy a slot. `late`: the server has handed them out a while ago."""
         self._hooks.received([item for item in items if not isinstance(item, Unreadable)])
-        return sum(self._accept(item) for item in items)
+        return sum(self._accept(item, late=late) for item in items)
 
-    def _accept(self, item: Task | Unreadable) -> int:
+    def _accept(self, item: Task | Unreadable, *, late: bool) -> int:
         """Queue the task; 1 if it occupies a slot."""
         if isinstance(item, Unreadable):
             self._hooks.unreadable(item)
             return 0
         self._hooks.arrived(item)
-        self._slots.submit(item)
+        self._slots.submit(item, late=late)
         return 1
 
     def _learn_of_integers(self, error: UnmappablePayloadError) -> None:
@@ -312,7 +312,7 @@ class Intake(BackgroundPart):
         if found:
             logger.info("found %d stranded tasks of type %r again", len(found), self.task_type)
         # They were not asked for, so no permits were reserved: they are a debt, worked off before the next poll.
-        self._slots.settle(0, self._pass_on(found))
+        self._slots.settle(0, self._pass_on(found, late=True))
 
     def _look_for_losses_before_the_end(self) -> None:
         """A poll that broke just before the stop may strand tasks too; they are handed back like the others."""

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from conductor_grpc.errors import ClosedChannelError, ServerError
 from conductor_grpc.poller.part import BackgroundPart
+from conductor_grpc.poller.rarely import Rarely
 from conductor_grpc.transport.server_version import LeaseSupport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from conductor_grpc.poller.part import DeathHandler
     from conductor_grpc.worker.task import Task
@@ -65,6 +66,8 @@ class Lease:
     """When the task came, by the monotonic clock."""
     renewed: float
     """From when the response timeout counts now."""
+    asked: float = 0.0
+    """When the outbox was last asked to extend it."""
     ended: bool = False
     """The task has an outcome. Set before that is given to the outbox, and from then on nothing is extended."""
     in_heap: bool = False
@@ -109,6 +112,7 @@ class LeaseKeeper(BackgroundPart):
         self._numbers = itertools.count()
         self._dead = 0
         self._wakes_at = math.inf
+        self._failures = Rarely()
         self.extended = 0
         """How many extensions the server has taken."""
         self.lost = 0
@@ -154,28 +158,35 @@ class LeaseKeeper(BackgroundPart):
         while due := self._next_due():
             if self._supported(due):
                 for lease in due:
+                    lease.asked = time.monotonic()
                     self._sender.extend(lease, self._told)
 
     def _next_due(self) -> list[Lease]:
         """The leases to be extended now, out of the heap. Blocks until there are any; none once this is to stop."""
-        due: list[Lease] = []
-        with self._changed:
-            while not self.stopping:
+        while not self.stopping:
+            due: list[Lease] = []
+            over: list[Lease] = []
+            with self._changed:
                 now = time.monotonic()
-                while self._heap and (self._heap[0][2].ended or self._heap[0][0] <= now):
-                    _, _, lease = heapq.heappop(self._heap)
-                    lease.in_heap = False
-                    if lease.ended:
-                        self._dead -= 1
-                    elif now - lease.began < self._limit:
-                        due.append(lease)
-                    else:
-                        self._note_limit(lease)
-                if due:
-                    break
-                self._wakes_at = self._heap[0][0] if self._heap else math.inf
-                self._changed.wait(None if not self._heap else self._wakes_at - now)
-        return due
+                for lease in self._pop_due(now):
+                    (due if now - lease.began < self._limit else over).append(lease)
+                if not due and not over and not self.stopping:
+                    self._wakes_at = self._heap[0][0] if self._heap else math.inf
+                    self._changed.wait(self._wakes_at - now if self._heap else None)
+            for lease in over:
+                self._tell_limit(lease)
+            if due:
+                return due
+        return []
+
+    def _pop_due(self, now: float) -> Iterator[Lease]:
+        while self._heap and (self._heap[0][2].ended or self._heap[0][0] <= now):
+            _, _, lease = heapq.heappop(self._heap)
+            lease.in_heap = False
+            if lease.ended:
+                self._dead -= 1
+            else:
+                yield lease
 
     def _supported(self, due: list[Lease]) -> bool:
         """Whether the server knows extensions; if it could not be asked, `due` come up again."""
@@ -183,7 +194,9 @@ class LeaseKeeper(BackgroundPart):
             try:
                 support = self._ask_support()
             except ServerError as error:
-                logger.debug("cannot ask the server whether it extends leases: %s", error)
+                logger.log(
+                    self._failures.level(), "cannot ask the server whether leases can be extended there: %s", error
+                )
                 for lease in due:
                     self._told(lease, Extended.FAILED)
                 return False
@@ -213,11 +226,13 @@ class LeaseKeeper(BackgroundPart):
     def _told(self, lease: Lease, extended: Extended) -> None:
         now = time.monotonic()
         with self._changed:
+            if extended is Extended.YES:
+                self.extended += 1
             if lease.ended:
                 return
             if extended is Extended.YES:
-                self.extended += 1
-                self._schedule(lease, now + lease.seconds * random.uniform(*SHARE))
+                lease.renewed = lease.asked  # the server may have done it at once, and answered late
+                self._schedule(lease, lease.asked + lease.seconds * random.uniform(*SHARE))
                 return
             if extended is not Extended.GONE:
                 pause = min(RETRY_LIMIT, lease.seconds * RETRY_SHARE) * random.uniform(0.8, 1.2)
@@ -249,7 +264,7 @@ class LeaseKeeper(BackgroundPart):
         heapq.heapify(self._heap)
         self._dead = 0
 
-    def _note_limit(self, lease: Lease) -> None:
+    def _tell_limit(self, lease: Lease) -> None:
         logger.warning(
             "task %s of type %r has run for %g s, the limit for which it is kept (lease_limit): it is left to its "
             "response timeout of %g s",

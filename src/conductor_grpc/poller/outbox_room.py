@@ -42,7 +42,7 @@ class Room:
                 self._by_task[task_id] = left
             else:
                 del self._by_task[task_id]
-            if self._count == 0 or (self._waited_for and self._half_empty()):
+            if self._count == 0 or (self._waited_for and self._roomy()):
                 self._waited_for = False
                 self._fewer.notify_all()
 
@@ -58,13 +58,15 @@ class Room:
         if self._count < self._limit and self._bytes < self._byte_limit:
             return True
         with self._fewer:
-            self._waited_for = True
-            return self._fewer.wait_for(self._half_empty, timeout)
+            return self._fewer.wait_for(self._roomy, timeout)
 
     def wait_empty(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until nothing is left; True if so."""
         with self._fewer:
             return self._fewer.wait_for(lambda: self._count == 0, timeout)
 
-    def _half_empty(self) -> bool:
-        return self._count <= self._limit // 2 and self._bytes <= self._byte_limit // 2
+    def _roomy(self) -> bool:
+        half_empty = self._count <= self._limit // 2 and self._bytes <= self._byte_limit // 2
+        if not half_empty:
+            self._waited_for = True
+        return half_empty

@@ -5,15 +5,12 @@ from __future__ import annotations
 import enum
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from conductor_grpc.payload import Layout
 from conductor_grpc.worker.result import TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task
-
-if TYPE_CHECKING:
-    from conductor_grpc.errors import ServerError
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +52,10 @@ class Update:
     """Since when, by the monotonic clock, nothing but such errors has come."""
     accepted_by_then: int = 0
     """How many updates the server had accepted by then."""
-    last_error: ServerError | None = None
+    undone_since: float | None = None
+    """Since when the server, having accepted it, has lost it again."""
+    repairs: int = 0
+    """How often it was sent again after the server had accepted it and lost it again."""
 
 
 def result_update(task: Task, result: TaskResult, wire: bytes) -> Update:
@@ -79,6 +79,8 @@ def hand_back(task: Task, purpose: Purpose = Purpose.HAND_BACK) -> Update:
     try:
         result.reason_for_incompletion = task.reason_for_incompletion
         result.output_data = dict(task.output_data)
+        if not task.output_data:
+            result.external_output_payload_storage_path = task.external_output_payload_storage_path
         wire = result.to_wire("string") + _output_message(task)
     except Exception as error:  # noqa: BLE001 - the task is the worker's, which may have put anything there, or does so now
         logger.warning("task %s is handed back without its earlier output: %s", task.task_id, error)

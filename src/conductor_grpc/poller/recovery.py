@@ -13,7 +13,7 @@ from conductor_grpc.configuration import SERVER_POLL_LIMIT_MS
 from conductor_grpc.errors import PayloadDecodeError, ServerError, UnmappablePayloadError
 from conductor_grpc.poller import planner
 from conductor_grpc.poller.intake import LOOK_AGAIN, LOST_FOR_GOOD, SETTLING, worth_telling
-from conductor_grpc.poller.outbox import Purpose, Update, hand_back
+from conductor_grpc.poller.outbox_updates import Purpose, Update, hand_back
 from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.poller.sources import Unreadable
 from conductor_grpc.worker.status import TaskStatus

@@ -12,7 +12,9 @@ from conductor_grpc.worker.runner import run_to_wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from conductor_grpc.poller.lease import LeaseKeeper
     from conductor_grpc.poller.part import DeathHandler
+    from conductor_grpc.worker.external_payload import ExternalPayloads
     from conductor_grpc.worker.interface import WorkerInterface
     from conductor_grpc.worker.result import TaskResult
     from conductor_grpc.worker.runner import BigIntegers
@@ -46,10 +48,14 @@ class Slots:
         deliver: Deliver,
         on_death: DeathHandler,
         big_integers: BigIntegers = "error",
+        external: ExternalPayloads | None = None,
+        leases: LeaseKeeper | None = None,
     ) -> None:
         self._worker = worker
         self._worker_id = worker_id
         self._big_integers = big_integers
+        self._external = external
+        self._leases = leases
         self._deliver = deliver
         self._on_death = on_death
         self._concurrency = worker.concurrency
@@ -94,8 +100,13 @@ class Slots:
             if self._free > 0:
                 self._permits.notify()
 
-    def submit(self, task: Task) -> None:
-        """Queue a task for a thread. Never blocks. After `close` it joins those that `close` gives back."""
+    def submit(self, task: Task, *, late: bool = False) -> None:
+        """Queue a task for a thread. Never blocks. After `close` it joins those that `take_back` gives back.
+
+        `late`: the server has handed it out a while ago. Its lease is kept from now on, while it waits too.
+        """
+        if self._leases is not None:
+            self._leases.running(task, extend=self._worker.lease, late=late)
         with self._lock:
             self._waiting.append(task)
             self._wake_one()
@@ -112,7 +123,9 @@ class Slots:
         with self._lock:
             unstarted = list(self._waiting)
             self._waiting.clear()
-            return unstarted
+        for task in unstarted:
+            self._end_lease(task)
+        return unstarted
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until no task runs, at most `timeout` seconds; True if none does."""
@@ -128,7 +141,13 @@ class Slots:
             abandoned = list(self._running.values())
             self._running.clear()
             self._idle.wait_for(lambda: not self._delivering, DELIVERY)
-            return abandoned
+        for task in abandoned:
+            self._end_lease(task)
+        return abandoned
+
+    def runs_on_this_thread(self) -> bool:
+        """Whether the caller is a task."""
+        return threading.current_thread() in self._threads
 
     def join(self, timeout: float) -> bool:
         """After `close`: wait at most `timeout` seconds for each thread's end; True if all have ended."""
@@ -189,7 +208,9 @@ class Slots:
             return task
 
     def _run(self, task: Task) -> None:
-        result, wire = run_to_wire(self._worker, task, self._worker_id, big_integers=self._big_integers)
+        result, wire = run_to_wire(
+            self._worker, task, self._worker_id, big_integers=self._big_integers, external=self._external
+        )
         with self._lock:
             abandoned = self._running.pop(id(task), None) is None
             self._delivering += 1
@@ -200,6 +221,7 @@ class Slots:
                 result.status,
             )
         else:
+            self._end_lease(task)
             self._deliver(task, result, wire)
         with self._lock:
             self._delivering -= 1
@@ -208,3 +230,8 @@ class Slots:
                 self._permits.notify()
             if not self._running and not self._delivering:
                 self._idle.notify_all()
+
+    def _end_lease(self, task: Task) -> None:
+        # Before the outcome is passed on, or else the two might overlap.
+        if self._leases is not None:
+            self._leases.ended(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import queue
 import secrets
@@ -19,15 +20,21 @@ from conductor_grpc.poller.drain import Deadline, DrainReport, drain
 from conductor_grpc.poller.health import PollerHealth, WorkerHealth
 from conductor_grpc.poller.intake import Intake, IntakeHooks
 from conductor_grpc.poller.journal import Journal
-from conductor_grpc.poller.outbox import Outbox, Update, result_update
+from conductor_grpc.poller.lease import LeaseKeeper
+from conductor_grpc.poller.outbox import Outbox
+from conductor_grpc.poller.outbox_updates import Update, result_update
 from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, RestReclaim, TaskFinder
 from conductor_grpc.poller.recovery import Recovery
 from conductor_grpc.poller.slots import Slots
 from conductor_grpc.poller.sources import GrpcSource, RestSource, Unreadable
+from conductor_grpc.poller.storage_check import StorageCheck
 from conductor_grpc.transport.channel import Channel, open_channel
 from conductor_grpc.transport.rest import RestClient
+from conductor_grpc.transport.server_version import LeaseSupport, lease_support
+from conductor_grpc.worker.external_payload import ExternalPayloads
 from conductor_grpc.worker.interface import WorkerInterface, check_worker
 from conductor_grpc.worker.result import TaskResult
+from conductor_grpc.worker.runner import MAX_UPDATE_BYTES
 from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task
 
@@ -74,7 +81,11 @@ class TaskPoller:
         self._custody = Custody()
         self._lanes: list[_Lane] = []
         self._outbox = Outbox(self.configuration, self._settled, self._find_task, self._on_death)
+        self._leases = LeaseKeeper(self._outbox, self._lease_support, self.configuration.lease_limit, self._on_death)
+        self._channel: Channel | None = None
+        self._rest: RestClient | None = None
         self._finder: TaskFinder | None = None
+        self._external: ExternalPayloads | None = None
         self._journal: Journal | None = None
         self._recovery: Recovery | None = None
         self._resources = contextlib.ExitStack()
@@ -107,6 +118,7 @@ class TaskPoller:
             try:
                 self._assemble()
                 self._outbox.start()
+                self._leases.start()
                 if self._journal is not None and self._recovery is not None:
                     self._journal.start()
                     self._recovery.send_outcomes()
@@ -159,7 +171,15 @@ class TaskPoller:
 
         Args:
             timeout: Seconds that running tasks and unsent results get; default `configuration.drain_timeout`.
+
+        Raises:
+            PollerError: Called by a task of this poller, which would wait for its own end. Nothing is stopped.
         """
+        if any(lane.slots.runs_on_this_thread() for lane in self._lanes):
+            raise PollerError(
+                "stop() was called by a task that this poller runs, and would wait for that task to end: call it on a "
+                "thread of its own, threading.Thread(target=poller.stop).start()"
+            )
         with self._lifecycle:
             first = self._deadline is None
             if self._deadline is None:
@@ -236,7 +256,9 @@ class TaskPoller:
         if configuration.base_url is not None:
             rest = RestClient(configuration.base_url, timeout=configuration.call_timeout)
             self._resources.callback(rest.close)
+        self._channel, self._rest = channel, rest
         self._finder = TaskFinder(channel, rest)
+        self._external = self._external_payloads(channel, rest)
         reclaim = RestReclaim(rest, self._custody) if rest else GrpcReclaim(channel, self._custody)
         if self._journal is not None:
             self._recovery = Recovery(self._journal, self._custody, self._outbox, reclaim, self._finder, self._on_death)
@@ -257,7 +279,15 @@ class TaskPoller:
     ) -> _Lane:
         task_type = worker.task_definition_name
         domain = worker.domain or self.configuration.domain
-        slots = Slots(worker, worker_id, self._deliver, self._on_death, self.configuration.big_integers)
+        slots = Slots(
+            worker,
+            worker_id,
+            self._deliver,
+            self._on_death,
+            self.configuration.big_integers,
+            self._external,
+            self._leases,
+        )
         intake = Intake(
             task_type=task_type,
             worker_id=worker_id,
@@ -266,7 +296,9 @@ class TaskPoller:
             reclaim=reclaim,
             slots=slots,
             outbox=self._outbox,
-            hooks=IntakeHooks(self._received, self._arrived, self._unreadable, self._integers),
+            hooks=IntakeHooks(
+                self._received, self._arrived, functools.partial(self._unreadable, worker_id), self._integers
+            ),
             wait_ms=self.configuration.poll_wait_ms,
             on_death=self._on_death,
         )
@@ -277,6 +309,19 @@ class TaskPoller:
             if task_type in self._journal.recover().integer_types:
                 intake.expect_integers()
         return _Lane(worker, domain, intake, slots)
+
+    def _external_payloads(self, channel: Channel, rest: RestClient | None) -> ExternalPayloads | None:
+        configuration = self.configuration
+        storage = configuration.external_payload_storage
+        if storage is None:
+            return None
+        return ExternalPayloads(
+            storage,
+            threshold=configuration.external_payload_threshold,
+            limit=configuration.external_payload_limit,
+            update_limit=MAX_UPDATE_BYTES,
+            check=StorageCheck(storage, configuration, channel, rest),
+        )
 
     def _lanes_of(self, task_definition_name: str) -> list[_Lane]:
         if all(worker.task_definition_name != task_definition_name for worker in self._workers):
@@ -300,15 +345,15 @@ class TaskPoller:
             self._journal.finished(task, wire)
         self._outbox.put(result_update(task, result, wire))
 
-    def _unreadable(self, item: Unreadable) -> None:
+    def _unreadable(self, worker_id: str, item: Unreadable) -> None:
         logger.error("task %s cannot be run: %s", item.task_id, item.error)
-        task = Task(task_id=item.task_id, workflow_instance_id=item.workflow_instance_id)
+        task = Task(task_id=item.task_id, workflow_instance_id=item.workflow_instance_id, worker_id=worker_id)
         result = TaskResult(
             workflow_instance_id=item.workflow_instance_id,
             task_id=item.task_id,
             status=TaskResultStatus.FAILED_WITH_TERMINAL_ERROR,
             reason_for_incompletion=str(item.error),
-            worker_id=self.configuration.worker_id,
+            worker_id=worker_id,
         )
         self._custody.take(item.task_id)
         self._deliver(task, result, result.to_wire())
@@ -317,12 +362,17 @@ class TaskPoller:
         # Refused, the task stays IN_PROGRESS in our name; released, the next look for losses would run it again.
         if not update.refused:
             self._custody.release(update.task.task_id)
-        if self._journal is not None:
+        # Given up, it may yet be taken: the next run tries again.
+        if self._journal is not None and not update.given_up:
             self._journal.settled((update.task.task_id, update.task.poll_count))
 
     def _find_task(self, task_id: str) -> Task | None:
         assert self._finder is not None  # nothing is sent before the start
         return self._finder.find(task_id)
+
+    def _lease_support(self) -> LeaseSupport:
+        assert self._channel is not None  # nor is any task kept before the start
+        return lease_support(self._channel, self._rest)
 
     def _on_death(self, part: str, error: BaseException) -> None:
         with self._lifecycle:
@@ -339,6 +389,7 @@ class TaskPoller:
         for lane in self._lanes:
             lane.intake.stop()
             lane.slots.close()
+        self._leases.stop()
         self._outbox.stop()
         self._resources.close()
         self._ended.set()
@@ -356,6 +407,7 @@ class TaskPoller:
                 slots = [lane.slots for lane in self._lanes]
                 poll_wait = self.configuration.poll_wait_ms / 1000
                 self._report = drain(intakes, slots, self._outbox, deadline, poll_wait)
+                self._leases.stop()
                 for intake in intakes:
                     if self._journal is not None and intake.lost_nothing:
                         self._journal.forget_worker(intake.worker_id)

@@ -140,7 +140,7 @@ def server_error(
         origin = code.name if exception_class is None else f"{code.name}, {exception_class}"
     where = f"{method} at {target}" if target else method
     return _LEAVES[kind](
-        f"{where}: {shown.rstrip('.')} [{origin}]. {advice or _advice(kind, code, said, target)}",
+        f"{where}: {shown.rstrip('.')} [{origin}]. {advice or _advice(kind, code, said, target, exception_class)}",
         code=code,
         method=method,
         details=details,
@@ -206,10 +206,13 @@ _ADVICE = {
 }
 
 
-def _advice(kind: ErrorKind, code: grpc.StatusCode, details: str, target: str) -> str:
+def _advice(kind: ErrorKind, code: grpc.StatusCode, details: str, target: str, exception_class: str | None) -> str:
     if kind is ErrorKind.UNAVAILABLE:
         return _unavailable_advice(code, details, target)
     if code is grpc.StatusCode.UNIMPLEMENTED:
+        if exception_class is not None:
+            # Only the handler of a call names an exception.
+            return "This server knows the call, but cannot do what it asks for."
         where = target or "this target"
         return f"The server at {where} does not know the call: is it a Conductor gRPC port, and new enough?"
     if code is grpc.StatusCode.CANCELLED and kind is ErrorKind.TRANSIENT:

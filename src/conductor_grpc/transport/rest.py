@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import grpc
 
 from conductor_grpc.errors import ClosedChannelError, PayloadDecodeError, ServerError
+from conductor_grpc.payload.json_number import json_number
 from conductor_grpc.transport.addresses import normalise_base_url
 from conductor_grpc.transport.classify import ErrorKind, classify_text, server_error
 
@@ -188,7 +189,7 @@ class RestClient:
 
     def _json(self, path: str, body: bytes) -> object:
         try:
-            return json.loads(body, parse_float=_number)
+            return json.loads(body, parse_float=json_number)
         except RecursionError as error:
             raise PayloadDecodeError(f"GET {path} at {self.base_url}: the JSON is nested too deep") from error
         except ValueError as error:
@@ -207,7 +208,9 @@ class RestClient:
         elif late:
             advice = "No answer in time: check the load of the server and the network between."
         else:
-            advice = "Check that the server runs and that base_url (--base-url) is its REST address."
+            advice = (
+                'Check that the server runs and that base_url (--base-url) is its REST address, or "" if it has none.'
+            )
         return server_error(
             ErrorKind.UNAVAILABLE,
             str(error) or type(error).__name__,
@@ -272,12 +275,3 @@ def _excerpt(body: bytes) -> str:
     if text.lstrip().startswith("<"):
         text = re.sub(r"<!--.*?-->|<(style|script|head)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
     return " ".join(text.split())[:200]
-
-
-def _number(text: str) -> int | float:
-    """A number with a point or an exponent, read as from gRPC: int if it is whole and exact.
-
-    A value keeps its type that way whichever way it comes: `3`, sent over gRPC, is stored as `3.0`.
-    """
-    value = float(text)
-    return int(value) if value.is_integer() and abs(value) <= 2**53 else value

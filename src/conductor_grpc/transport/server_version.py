@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 REFLECTION: Final = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 """v1alpha: the released server (3.32.1) does not know v1."""
 
-TIMEOUT: Final = 10.0
+TIMEOUT: Final = 5.0
+"""Seconds for the answer by reflection."""
 
 _PACKAGE: Final = "conductor.proto"
 _MESSAGE: Final = "TaskResult"

@@ -29,9 +29,15 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
     """
 
     def __init__(
-        self, function: Callable[P, R], task_definition_name: str, *, concurrency: int, domain: str | None
+        self,
+        function: Callable[P, R],
+        task_definition_name: str,
+        *,
+        concurrency: int,
+        domain: str | None,
+        lease: bool,
     ) -> None:
-        super().__init__(task_definition_name, concurrency=concurrency, domain=domain)
+        super().__init__(task_definition_name, concurrency=concurrency, domain=domain, lease=lease)
         self._plan = plan_binding(function)
         self._function = function
         # The same, for arguments that the plan checks and a type checker cannot.
@@ -86,7 +92,7 @@ def _output(value: object) -> dict[str, object]:
 
 
 def worker_task(
-    task_definition_name: str, *, concurrency: int = 1, domain: str | None = None
+    task_definition_name: str, *, concurrency: int = 1, domain: str | None = None, lease: bool = True
 ) -> Callable[[Callable[P, R]], FunctionWorker[P, R]]:
     """Makes a worker of a plain function: `@worker_task("name")`.
 
@@ -103,6 +109,8 @@ def worker_task(
         concurrency: How many tasks run at a time in one process, each in its own thread. 1 unless asked for
             more, because only the author of the function knows whether it may run twice at once.
         domain: The task domain to poll; None for tasks without one.
+        lease: Whether a task that takes longer than its response timeout is kept by extending its lease. False for
+            a function that may hang: the server gives its task to another worker then.
 
     Raises:
         WorkerDefinitionError: At decoration: the name is no name, the function is async or a generator or a
@@ -121,7 +129,7 @@ def worker_task(
 
     def decorate(function: Callable[P, R]) -> FunctionWorker[P, R]:
         _check_function(function)
-        return FunctionWorker(function, task_definition_name, concurrency=concurrency, domain=domain)
+        return FunctionWorker(function, task_definition_name, concurrency=concurrency, domain=domain, lease=lease)
 
     return decorate
 

@@ -6,9 +6,10 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Final
 
-from conductor_grpc.errors import ExternalPayloadError, PayloadDecodeError
+from conductor_grpc.errors import PayloadEncodeError
 from conductor_grpc.payload import Layout
-from conductor_grpc.payload.external.document import from_document, to_document
+from conductor_grpc.payload.external.access import read_payload, write_payload
+from conductor_grpc.payload.external.document import to_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ class ExternalPayloads:
         self,
         storage: ExternalPayloadStorage,
         threshold: int,
+        limit: int,
         update_limit: int,
         check: Callable[[], None] = _trusted,
     ) -> None:
@@ -45,11 +47,13 @@ class ExternalPayloads:
         Args:
             storage: The user's.
             threshold: Bytes of JSON beyond which an output goes there.
+            limit: Bytes of JSON that an output may have at all.
             update_limit: Bytes that an update may have; with a larger one the output goes there as well.
             check: Called before a path is sent; raises ExternalPayloadError if the server could not read it.
         """
         self._storage = storage
         self._threshold = threshold
+        self._limit = limit
         self._update_limit = update_limit
         self._check = check
         self._certainly_small = min(threshold // _MOST_JSON_PER_WIRE_BYTE, update_limit)
@@ -59,59 +63,36 @@ class ExternalPayloads:
 
         Blocks while the storage does. Raises ExternalPayloadError.
         """
-        found: dict[str, dict[str, JsonValue]] = {}
         if task.external_input_payload_storage_path and not task.input_data:
-            found["input_data"] = read_payload(self._storage, task.external_input_payload_storage_path)
+            values = read_payload(self._storage, task.external_input_payload_storage_path)
+            task = dataclasses.replace(task, input_data=values)
         if task.external_output_payload_storage_path and not task.output_data:
-            found["output_data"] = read_payload(self._storage, task.external_output_payload_storage_path)
-        return dataclasses.replace(task, **found) if found else task
+            values = read_payload(self._storage, task.external_output_payload_storage_path)
+            task = dataclasses.replace(task, output_data=values)
+        return task
 
     def outgoing(self, result: TaskResult, wire: bytes) -> tuple[TaskResult, bytes]:
         """The result and its UpdateTaskRequest `wire`, with the output put into the storage if it is too large.
 
-        Blocks while the storage does. Raises ExternalPayloadError.
+        Blocks while the storage does. Raises ExternalPayloadError, and PayloadEncodeError where the output is larger
+        than it may be even there.
         """
         if len(wire) <= self._certainly_small or not result.output_data:
             return result, wire
         document = to_document(_output_of(wire))
         if len(document) <= self._threshold and len(wire) <= self._update_limit:
             return result, wire
+        if len(document) > self._limit:
+            raise PayloadEncodeError(
+                f"it has {len(document):,} bytes as JSON, and even in external storage the server allows"
+                f" {self._limit:,} (external_payload_limit): store the data elsewhere and return a reference to it",
+                "output",
+            )
         self._check()
-        path = write_output(self._storage, result.task_id, document)
+        path = write_payload(self._storage, "task/output", result.task_id, document)
         logger.debug("the output of task %s, %d bytes, is stored at %r", result.task_id, len(document), path)
         relieved = dataclasses.replace(result, output_data={}, external_output_payload_storage_path=path)
         return relieved, relieved.to_wire()
-
-
-def read_payload(storage: ExternalPayloadStorage, path: str) -> dict[str, JsonValue]:
-    """The payload at `path`. Raises ExternalPayloadError."""
-    name = type(storage).__name__
-    try:
-        data = storage.download(path)
-    except ExternalPayloadError:
-        raise
-    except Exception as error:
-        raise ExternalPayloadError(f"{name} could not read {path!r}: {type(error).__name__}: {error}", path) from error
-    try:
-        return from_document(data)
-    except PayloadDecodeError as error:
-        raise ExternalPayloadError(f"{name} has at {path!r} what is no payload: {error}", path) from error
-
-
-def write_output(storage: ExternalPayloadStorage, task_id: str, document: bytes) -> str:
-    """Store the output of a task and return its path. Raises ExternalPayloadError."""
-    name = type(storage).__name__
-    try:
-        path: object = storage.upload("task/output", task_id, document)
-    except ExternalPayloadError:
-        raise
-    except Exception as error:
-        raise ExternalPayloadError(
-            f"{name} could not store the output of {len(document):,} bytes: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(path, str) or not path:
-        raise ExternalPayloadError(f"{name}.upload returned {path!r:.80}, expected the path of what it has stored")
-    return path
 
 
 def _output_of(wire: bytes) -> dict[str, JsonValue]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class WorkerInterface(abc.ABC):
     """Runs the tasks of one type. Subclass it and implement `execute`.
 
-    `concurrency` and `domain` may be set as class attributes of the subclass or given to the constructor,
+    `concurrency`, `domain` and `lease` may be set as class attributes of the subclass or given to the constructor,
     which wins. With a concurrency above 1, `execute` of the same instance is called from several threads at
     once.
     """
@@ -28,12 +28,24 @@ class WorkerInterface(abc.ABC):
     domain: str | None = None
     """The task domain to poll; None for tasks without one."""
 
-    def __init__(self, task_definition_name: str, *, concurrency: int | None = None, domain: str | None = None) -> None:
+    lease: bool = True
+    """Whether a task that takes longer than its response timeout is kept by extending its lease. False: the server
+    gives it to another worker then, as for a worker that might hang."""
+
+    def __init__(
+        self,
+        task_definition_name: str,
+        *,
+        concurrency: int | None = None,
+        domain: str | None = None,
+        lease: bool | None = None,
+    ) -> None:
         """
         Args:
             task_definition_name: The type of the tasks, as the server knows it.
             concurrency: At least 1; None for the class attribute.
             domain: None for the class attribute.
+            lease: None for the class attribute.
 
         Raises:
             WorkerDefinitionError: An argument, or the class attribute in its place, has no usable value.
@@ -43,6 +55,8 @@ class WorkerInterface(abc.ABC):
             self.concurrency = concurrency
         if domain is not None:
             self.domain = domain
+        if lease is not None:
+            self.lease = lease
         check_worker(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -93,6 +107,9 @@ def check_worker(worker: object) -> WorkerInterface:
     domain: object = worker.domain
     if domain is not None and (not isinstance(domain, str) or not domain.strip()):
         raise WorkerDefinitionError(f"worker {name!r} has domain {domain!r}, expected a non-empty string, or None")
+    lease: object = worker.lease
+    if not isinstance(lease, bool):
+        raise WorkerDefinitionError(f"worker {name!r} has lease {lease!r}, expected True or False")
     return worker
 
 

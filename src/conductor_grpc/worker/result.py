@@ -35,6 +35,7 @@ _RESULT: Final = Layout(
         (6, "int"),  # status
         (7, "value_map"),  # output_data
         (10, "messages"),  # logs
+        (11, "string"),  # external_output_payload_storage_path
         (12, "string"),  # sub_workflow_id
     ]
 )
@@ -69,6 +70,9 @@ class TaskResult:
     """With IN_PROGRESS: after how many seconds the server hands the task out again; at least 1."""
     worker_id: str = ""
     """Which worker process ran the task. `run_worker` sets it."""
+    external_output_payload_storage_path: str = ""
+    """Where the output lies in the server's external storage; `output_data` is empty then. A poller sets it for an
+    output that is too large, a worker for one that it has put there itself. The server must be 3.32.0 or newer."""
     logs: list[TaskLog] = field(default_factory=list)
 
     def add_output_data(self, key: str, value: object) -> None:
@@ -105,6 +109,7 @@ class TaskResult:
             TASK_RESULT_STATUS_NUMBERS[self.status],
             self.output_data,
             [self._encode_log(entry) for entry in _join_to_limit(self.logs)],
+            self.external_output_payload_storage_path,
             _sub_workflow_id(self.output_data),
         )
         try:

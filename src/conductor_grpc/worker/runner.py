@@ -14,6 +14,7 @@ from conductor_grpc.worker.task import Task
 from conductor_grpc.worker.text import bounded
 
 if TYPE_CHECKING:
+    from conductor_grpc.worker.external_payload import ExternalPayloads
     from conductor_grpc.worker.interface import WorkerInterface
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def run_worker(
       TaskResult at all (a forgotten `return`), one without a status, one with the ids of another task (it
       would complete that one), or IN_PROGRESS without a `callback_after_seconds` (it would come back at once,
       for ever).
-    * The task is not fit to run (no ids, or an input that the server keeps elsewhere): the worker is not
+    * The task is not fit to run (no ids, or an input that lies in external storage): the worker is not
       called, FAILED_WITH_TERMINAL_ERROR. None stands for a task that could not be decoded; its result has no
       ids.
 
@@ -56,22 +57,33 @@ def run_worker(
 
 
 def run_to_wire(
-    worker: WorkerInterface, task: Task | None, worker_id: str, *, big_integers: BigIntegers = "error"
+    worker: WorkerInterface,
+    task: Task | None,
+    worker_id: str,
+    *,
+    big_integers: BigIntegers = "error",
+    external: ExternalPayloads | None = None,
 ) -> tuple[TaskResult, bytes]:
     """As `run_worker`, with the serialised UpdateTaskRequest of the result.
+
+    With `external`, a payload that lies in external storage is fetched for the worker, and an output that is too
+    large goes there; where that fails, so does the task (FAILED), and the reason says why.
 
     Only encoding tells whether an output can be sent, so the bytes are there anyway and a poller need not
     make them again.
     """
     logs: list[TaskLog] = []
     try:
-        result = _usable(worker.execute(_runnable(task)), task or Task(), worker_id)
+        result = _usable(worker.execute(_runnable(task, external)), task or Task(), worker_id)
         logs = result.logs
         wire = result.to_wire(big_integers)
+        if external is not None:
+            result, wire = external.outgoing(result, wire)
         if len(wire) > MAX_UPDATE_BYTES:
             raise PayloadEncodeError(
                 f"the update of this task has {len(wire):,} bytes, and the server takes"
-                f" {MAX_UPDATE_BYTES:,} at most: store the data elsewhere and return a reference to it",
+                f" {MAX_UPDATE_BYTES:,} at most: store the data elsewhere and return a reference to it, or set"
+                " Configuration(external_payload_storage=...)",
                 "output",
             )
     except BaseException as error:  # noqa: BLE001 - a task without an outcome blocks its workflow
@@ -80,7 +92,7 @@ def run_to_wire(
     return result, wire
 
 
-def _runnable(task: Task | None) -> Task:
+def _runnable(task: Task | None, external: ExternalPayloads | None) -> Task:
     """`task`, if a worker may see it; running one on an input that is not there would pass for a success."""
     if task is None:
         raise InputError("task", "there is none: what the server sent could not be decoded")
@@ -90,12 +102,23 @@ def _runnable(task: Task | None) -> Task:
             f"the task has no ids (task_id {task.task_id!r}, workflow_instance_id"
             f" {task.workflow_instance_id!r}), so its result could not be sent",
         )
-    if task.external_input_payload_storage_path and not task.input_data:
-        raise InputError(
-            "input_data",
-            f"the server keeps it in external storage at {task.external_input_payload_storage_path!r},"
-            " which gRPC does not deliver: pass inputs of more than 3 MiB by reference",
-        )
+    return _with_payloads(task, external)
+
+
+def _with_payloads(task: Task, external: ExternalPayloads | None) -> Task:
+    if external is not None:
+        return external.incoming(task)
+    for name, path in (
+        ("input_data", task.external_input_payload_storage_path),
+        ("output_data", task.external_output_payload_storage_path),
+    ):
+        if path and not getattr(task, name):
+            raise InputError(
+                name,
+                f"it is too large for the server to send and lies in its external storage at {path!r}: give"
+                " Configuration(external_payload_storage=...) the storage that the server uses, or pass what is"
+                " larger than 3 MiB by reference",
+            )
     return task
 
 

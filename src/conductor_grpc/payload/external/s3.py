@@ -91,9 +91,7 @@ class S3PayloadStorage:
             aws_session_token=self.session_token,
             region_name=self.region,
         )
-        patience = Config(
-            retries={"mode": "standard"}, connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS
-        )
+        patience = Config(retries={"mode": "standard"}, connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
         return session.client("s3", endpoint_url=self.endpoint_url, config=patience)
 
 

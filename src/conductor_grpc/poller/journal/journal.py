@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.errors import JournalError
 from conductor_grpc.poller.journal import records
+from conductor_grpc.poller.journal.append import append
 from conductor_grpc.poller.journal.folder import (
     FolderLock,
     journal_files,
@@ -49,11 +50,11 @@ _FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 class Journal(BackgroundPart):
     """What must survive the death of the process: claims, outcomes, worker ids, types that carry integers.
 
-    Every change is appended to a file, by one `write` in the thread that makes it (2 us): what the kernel has, a
-    killed process cannot lose, so a result that was journaled is never worked out twice. Only a power cut or a
-    kernel panic can lose it, at most the last SYNC_INTERVAL, and that costs what a crash without a journal costs:
-    tasks are run again. That a task is settled is written with whatever comes next: to lose that costs one look
-    at the server. What is settled goes when the file has grown by GROWTH and the rest moves to a new one.
+    Every change is appended to a file, by one `write` in the thread that makes it: what the kernel has, a killed
+    process cannot lose, so a result that was journaled is never worked out twice. Only a power cut or a kernel
+    panic can lose it, at most the last SYNC_INTERVAL, and that costs what a crash without a journal costs: tasks
+    are run again. That a task is settled is written with whatever comes next: to lose that costs one look at the
+    server. What is settled goes when the file has grown by GROWTH and the rest moves to a new one.
 
     No method raises OSError. When the disk fails, the journal is off: `failed` says why, the error is logged once,
     and it is tried again every RETRY_INTERVAL. What happens meanwhile is kept in memory and written then.
@@ -90,6 +91,8 @@ class Journal(BackgroundPart):
             journal._begin()
         except OSError as error:
             journal._fail(error)
+        else:
+            logger.info("the journal is in %s", folder)
         journal._recovered = journal._state.recovered()
         return journal
 
@@ -195,10 +198,8 @@ class Journal(BackgroundPart):
             self._fail(error)
 
     def _write(self, record: bytes) -> None:
-        written = os.write(self._descriptor, record)
-        if written != len(record):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._size += written  # may lose a race; it is an estimate
+        append(self._descriptor, record)
+        self._size += len(record)  # may lose a race; it is an estimate
         self._unsynced = True
 
     def _fail(self, error: OSError | JournalError) -> None:

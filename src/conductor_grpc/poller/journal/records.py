@@ -44,7 +44,7 @@ class Damage:
 
 def encode(kind: Kind, payload: bytes) -> bytes:
     """The record, to be written by one call."""
-    return _HEADER.pack(_MARK, kind.value, len(payload), zlib.crc32(payload)) + payload
+    return _HEADER.pack(_MARK, kind, len(payload), zlib.crc32(payload)) + payload
 
 
 def decode(data: bytes) -> Iterator[tuple[Kind, bytes] | Damage]:

@@ -54,10 +54,7 @@ class Address:
 
     def _why(self, error: OSError) -> str:
         if error.errno == errno.EADDRINUSE:
-            return (
-                f"port {self.port} of {self.host} is taken by another program; stop that, or choose another port "
-                "(0 takes one that is free)"
-            )
+            return f"port {self.port} of {self.host} is taken by another program; stop that, or choose another port"
         if error.errno == errno.EACCES:
             return f"port {self.port} is not for ordinary users; choose one above 1023"
         return f"cannot listen on {self}: {error.strerror}"

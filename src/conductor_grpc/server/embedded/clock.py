@@ -103,6 +103,8 @@ class Clock:
             schedule.fire(key)
         except Exception:
             logger.exception("the alarm of %s failed; again in %g s", key, self._RETRY_AFTER / 1000)
+            if (alarms.at(key) or 0) <= now:  # else what it was set to before it failed may come first
+                alarms.clear(key)
             alarms.bring_forward(key, now + self._RETRY_AFTER)
         again = alarms.at(key)
         if again is not None and again <= now:

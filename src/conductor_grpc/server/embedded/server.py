@@ -19,7 +19,7 @@ from conductor_grpc.server.embedded.services import answers, reflection
 from conductor_grpc.server.embedded.services.event import EventService
 from conductor_grpc.server.embedded.services.health import HealthService
 from conductor_grpc.server.embedded.services.metadata import MetadataService
-from conductor_grpc.server.embedded.services.task import TaskService
+from conductor_grpc.server.embedded.services.task import MOST_WAITING_POLLS, TaskService
 from conductor_grpc.server.embedded.services.workflow import WorkflowService
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-THREADS: Final = 512
+THREADS: Final = MOST_WAITING_POLLS + 64
 """Calls served at a time; threads are made as they are needed. A poll has one for as long as it waits."""
 
 _GRACE: Final = 2.0

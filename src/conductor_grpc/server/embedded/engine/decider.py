@@ -6,11 +6,12 @@ tasks, then the tasks that the engine runs itself; and again as long as that has
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.clients.results import WorkflowStatus
 from conductor_grpc.server.embedded.engine import ending, timeouts
-from conductor_grpc.server.embedded.engine.failures import EngineError, TerminateWorkflow
+from conductor_grpc.server.embedded.engine.failures import TerminateWorkflow
 from conductor_grpc.server.embedded.engine.records import ended_by
 from conductor_grpc.server.embedded.engine.retries import next_attempt
 from conductor_grpc.server.embedded.engine.scheduling import enter, first_tasks, tasks_after
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from conductor_grpc.server.embedded.engine.records import TaskRecord, WorkflowRecord
 
 
-_AT_A_TIME: Final = 1_000
-"""Decisions about one workflow in one transaction: a loop without an end must not keep the server from the others."""
+_AT_A_TIME: Final = 0.2
+"""Seconds of computing for one workflow in one transaction: a loop without an end must not keep the server from the
+others. The more tasks a workflow has, the fewer decisions are made in that time."""
 
 
 def decide(engine: Engine, workflow: WorkflowRecord) -> bool:
@@ -32,7 +34,11 @@ def decide(engine: Engine, workflow: WorkflowRecord) -> bool:
     True if it could go on, but has had its share for now.
     """
     workflow.update_time = engine.clock.now()
-    return all(_Decision(engine, workflow).make() for _ in range(_AT_A_TIME))
+    until = time.thread_time() + _AT_A_TIME
+    while _Decision(engine, workflow).make():
+        if time.thread_time() > until:
+            return True
+    return False
 
 
 class _Decision:
@@ -140,9 +146,8 @@ def _run(engine: Engine, control: Control, task: TaskRecord) -> bool:
     True if the workflow has changed.
     """
     is_new = task.status is TaskStatus.SCHEDULED
-    if is_new:
-        if engine.clock.now() < task.deliver_at:
-            return False
+    if is_new and engine.clock.now() < task.deliver_at:
+        return False
     before = (task.status, task.start_time, task.update_time, task.iteration, task.output)
     try:
         if is_new:

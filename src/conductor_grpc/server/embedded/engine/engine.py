@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BREATH_MS: Final = 50
-"""Until a workflow goes on that could go on for ever."""
+"""Until a workflow goes on that has had its share of computing; as long again after each further one, since it could
+go on for ever."""
 
 
 class Engine:
@@ -68,6 +69,8 @@ class Engine:
         self._touched: dict[TaskRecord | WorkflowRecord, None] = {}
         self._to_decide: dict[WorkflowRecord, None] = {}
         self._ended: dict[WorkflowRecord, None] = {}
+        self._shares: Counter[WorkflowRecord] = Counter()
+        """How many shares of computing in a row workflows have used up that could still go on."""
         self._unfinished: set[WorkflowRecord] = set()
         clock.attach(self.alarms, self.fire)
         clock.attach(self.queues.deliveries, self._deliver)
@@ -114,6 +117,7 @@ class Engine:
             self.forget(task)
         self._touched.pop(workflow, None)
         self._to_decide.pop(workflow, None)
+        self._shares.pop(workflow, None)
         self.alarms.clear(workflow.workflow_id)
         for gone in [workflow, *self.shelf.remove(workflow)]:
             self.store.delete_workflow(gone.workflow_id)
@@ -137,6 +141,7 @@ class Engine:
     def on_workflow_ended(self, workflow: WorkflowRecord) -> None:
         """A workflow has got its last state, which concerns the one that it is a part of."""
         child_ended(self, workflow)
+        self._shares.pop(workflow, None)
         self._ended[workflow] = None
 
     def _decide_all(self, asked: WorkflowRecord | None) -> None:
@@ -149,14 +154,17 @@ class Engine:
                 continue  # it was removed while the lock was free
             try:
                 if decider.decide(self, workflow):
+                    self._shares[workflow] += 1
                     self._unfinished.add(workflow)
-            except Exception as error:  # noqa: BLE001 - one that is no EngineError is a bug, and concerns one workflow
+                else:
+                    self._shares.pop(workflow, None)
+            except Exception as error:  # one that is no EngineError is a bug, and concerns one workflow
                 if workflow is asked:
                     failure = error
                 elif isinstance(error, EngineError):
                     logger.warning("%r cannot go on: %s", workflow, error)
                 else:
-                    logger.error("%r cannot go on", workflow, exc_info=error)
+                    logger.exception("%r cannot go on", workflow)
         if failure is not None:
             raise failure
 
@@ -173,7 +181,8 @@ class Engine:
         for workflow in workflows:
             self._set_alarm(workflow)
         for workflow in self._unfinished:
-            self.alarms.bring_forward(workflow.workflow_id, self.clock.now() + _BREATH_MS)
+            breath = _BREATH_MS * self._shares[workflow]
+            self.alarms.bring_forward(workflow.workflow_id, self.clock.now() + breath)
         self._unfinished.clear()
         self._touched.clear()
         self._evict()

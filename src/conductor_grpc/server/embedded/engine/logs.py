@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.server.embedded.engine.records import TaskLog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from conductor_grpc.server.embedded.engine.engine import Engine
 
 PER_UPDATE: Final = 10
@@ -14,24 +17,27 @@ PER_UPDATE: Final = 10
 
 
 class StrayLogs:
-    """Lines for tasks that nobody knows: in memory, of the last few hundred ids. Used under the engine's lock."""
+    """Lines for tasks that nobody knows: in memory, the last ones of the last few hundred ids. Used under the engine's
+    lock."""
 
-    _MOST: Final = 500
+    MOST_IDS: Final = 500
+    MOST_LINES: Final = 100
 
     def __init__(self) -> None:
-        self._logs: dict[str, list[TaskLog]] = {}
+        self._logs: dict[str, deque[TaskLog]] = {}
 
-    def of(self, task_id: str) -> list[TaskLog]:
-        """The lines for this id; a new list if there are none yet."""
-        if task_id not in self._logs:
-            if len(self._logs) >= self._MOST:
+    def add(self, task_id: str, line: TaskLog) -> None:
+        """One more line for this id."""
+        lines = self._logs.get(task_id)
+        if lines is None:
+            if len(self._logs) >= self.MOST_IDS:
                 del self._logs[next(iter(self._logs))]
-            self._logs[task_id] = []
-        return self._logs[task_id]
+            lines = self._logs[task_id] = deque(maxlen=self.MOST_LINES)
+        lines.append(line)
 
-    def find(self, task_id: str) -> list[TaskLog]:
-        """As `of`, but nothing is kept."""
-        return self._logs.get(task_id, [])
+    def find(self, task_id: str) -> Iterable[TaskLog]:
+        """The lines for this id; none if there are none."""
+        return self._logs.get(task_id, ())
 
 
 def add_log(engine: Engine, task_id: str, text: str) -> None:
@@ -40,7 +46,7 @@ def add_log(engine: Engine, task_id: str, text: str) -> None:
         line = TaskLog(text, engine.clock.now())
         task = engine.shelf.find_task(task_id)
         if task is None:
-            engine.stray_logs.of(task_id).append(line)
+            engine.stray_logs.add(task_id, line)
         else:
             task.logs.append(line)
             engine.touch(task)

@@ -203,11 +203,6 @@ class TaskQueues:
         """How many tasks are in each queue that one was ever offered to, without the held ones."""
         return {name: self.size(name) - self.held(name) for name in self._names}
 
-    def next_delivery(self, queue_name: str) -> int | None:
-        """When the next of the tasks that are not due yet will be; None without any."""
-        queue = self._queues.get(queue_name)
-        return None if queue is None else queue.next_delivery()
-
     # -- polls --
 
     def enter(self, queue_name: str, poll: WaitingPoll) -> None:

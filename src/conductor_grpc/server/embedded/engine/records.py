@@ -24,6 +24,9 @@ Payload = dict[str, Any]
 BUILT_IN = frozenset({"SWITCH", "FORK_JOIN", "JOIN", "DO_WHILE"})
 """Types that only steer: never tried again by themselves."""
 
+_OPEN = (TaskStatus.SCHEDULED, TaskStatus.IN_PROGRESS)
+"""What `TaskStatus.is_terminal` says no to. Decisions ask this of every task of a workflow: here it is quicker."""
+
 SUCCESSFUL = frozenset({TaskStatus.COMPLETED, TaskStatus.COMPLETED_WITH_ERRORS, TaskStatus.SKIPPED})
 RETRIABLE = frozenset(
     set(TaskStatus) - {TaskStatus.CANCELED, TaskStatus.FAILED_WITH_TERMINAL_ERROR, TaskStatus.SKIPPED}
@@ -115,12 +118,12 @@ class TaskRecord:
 
     @property
     def is_open(self) -> bool:
-        return not self.status.is_terminal
+        return self.status in _OPEN
 
     @property
     def has_failed(self) -> bool:
         """Ended, and not well."""
-        return self.status.is_terminal and self.status not in SUCCESSFUL
+        return self.status not in _OPEN and self.status not in SUCCESSFUL
 
     def __repr__(self) -> str:
         return f"<task {self.task_id} {self.reference_name} {self.status}>"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conductor_grpc.server.embedded.engine.failures import (
     IllegalArgumentFailure,
+    NonTransientFailure,
     NotFoundFailure,
     TerminateWorkflow,
 )
@@ -53,6 +54,9 @@ def start_workflow(
         if definition is None:
             asked = "null" if version is None else version
             raise NotFoundFailure(f"No such workflow defined. name={name}, version={asked}")
+        if external_input_path:
+            # There is no such storage. The released server finds that out later, and then keeps nothing of it.
+            raise NonTransientFailure(f"Unable to download payload from external storage path: {external_input_path}")
         plan = engine.registry.plan(definition)
         check_keep_last(plan, strict=engine.strict)
         # An empty input is left as it is: the released server applies the template only over REST then.

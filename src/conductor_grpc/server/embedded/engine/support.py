@@ -65,13 +65,13 @@ def check_supported(definition: WorkflowDef) -> None:
         elif task.type == "DO_WHILE":
             _check_do_while(task, where)
         _check_paths(from_values(task.input_parameters), where)
-    _check_paths(from_values(definition.output_parameters), f"output_parameters of {definition.name}")
+    _check_paths(from_values(definition.output_parameters), f"outputParameters of {definition.name}")
 
 
 def _check_switch(task: WorkflowTask, where: str) -> None:
     if task.evaluator_type in ("javascript", "graaljs", "python"):
         raise UnsupportedFailure(
-            f"{where}: the embedded server knows no {task.evaluator_type}, a SWITCH can only have the evaluator_type"
+            f"{where}: the embedded server knows no {task.evaluator_type}, a SWITCH can only have the evaluatorType"
             f" value-param; {_REMEDY}"
         )
 

@@ -10,8 +10,8 @@ import re
 from datetime import datetime, timedelta, timezone
 
 _DURATION = re.compile(
-    r"\s*(?:(\d+)\s*(?:days?|d))?\s*(?:(\d+)\s*(?:hours?|hrs?|h))?"
-    r"\s*(?:(\d+)\s*(?:minutes?|mins?|m))?\s*(?:(\d+)\s*(?:seconds?|secs?|s))?\s*",
+    r"\s*(?:(\d+)\s*(?:days?|d)\s*)?(?:(\d+)\s*(?:hours?|hrs?|h)\s*)?"
+    r"(?:(\d+)\s*(?:minutes?|mins?|m)\s*)?(?:(\d+)\s*(?:seconds?|secs?|s)\s*)?",
     re.IGNORECASE | re.ASCII,
 )
 _LARGEST_COUNT = 2**31 - 1

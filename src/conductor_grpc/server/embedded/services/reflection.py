@@ -28,8 +28,7 @@ Found = TypeVar("Found")
 SERVICE: Final = "grpc.reflection.v1alpha.ServerReflection"
 
 _MISSING: Final = (
-    "this embedded server has no reflection, which needs the package grpcio-reflection: "
-    "pip install 'conductor-grpc-client[server]'"
+    "this embedded server has no reflection, which needs a package that is not installed: pip install grpcio-reflection"
 )
 
 

@@ -38,7 +38,7 @@ Record = TypeVar("Record", TaskRecord, WorkflowRecord)
 MOST_RESULTS: Final = 5_000
 """What one search gives at most, and without a size (`workflow.max.search.size`)."""
 
-_CONDITION: Final = re.compile(r"([a-zA-Z]+)\s?(=|>|<|IN)\s?(.*)")
+_CONDITION: Final = re.compile(r"(?<![a-zA-Z])([a-zA-Z]+)\s?(=|>|<|IN)\s?(.*)")
 _DROPPED: Final = str.maketrans("", "", "\"'()")
 _BEFORE_CAPITAL: Final = re.compile(r"\B(?=[A-Z])")
 _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {"=": operator.eq, ">": operator.gt, "<": operator.lt}
@@ -125,10 +125,24 @@ def _condition(name: str, field: Getter[Record], sign: str, values: list[str]) -
         raise IllegalArgumentFailure(f"{name} {sign} takes one value, not {len(values)}: {','.join(values)}")
     value = _comparable(name, values[0])
     if isinstance(value, str) and "*" in value and sign in ("=", "IN"):
-        pattern = re.compile(".*".join(map(re.escape, value.split("*"))), re.IGNORECASE | re.DOTALL)
-        return lambda record: pattern.fullmatch(str(field(record))) is not None
+        return lambda record: _is_like(str(field(record)), value)
     compare = _COMPARE["=" if sign == "IN" else sign]
     return lambda record: compare(field(record), value)
+
+
+def _is_like(text: str, pattern: str) -> bool:
+    """True if `*` may stand for what the pattern does not say of the text; a regular expression could take for ever."""
+    text = text.lower()
+    first, *parts, last = pattern.lower().split("*")
+    at, end = len(first), len(text) - len(last)
+    if at > end or not text.startswith(first) or not text.endswith(last):
+        return False
+    for part in parts:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _comparable(name: str, value: str) -> str | int:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import grpc
@@ -33,6 +34,8 @@ LONGEST_STRICT_WAIT_MS: Final = 5_000
 """How long a poll may wait on the released server."""
 LONGEST_WAIT_MS: Final = 60_000
 """How long outside strict mode: each waiting poll has one of the server's threads."""
+MOST_WAITING_POLLS: Final = 448
+"""How many polls may wait at a time; more are answered at once, so that threads are left for all other calls."""
 UNARY_WAIT_MS: Final = 100
 """How long Poll waits; nobody can change it."""
 SHARD: Final = "a"
@@ -50,6 +53,8 @@ class TaskService:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._strict = engine.strict
+        self._places = threading.BoundedSemaphore(MOST_WAITING_POLLS)
+        """For polls that wait."""
 
     def Poll(self, request: pb.PollRequest, context: grpc.ServicerContext) -> bytes | pb.PollResponse:
         task = next(self._poll(request, context, 1, UNARY_WAIT_MS), None)
@@ -71,17 +76,22 @@ class TaskService:
         self, request: pb.PollRequest | pb.BatchPollRequest, context: grpc.ServicerContext, count: int, wait_ms: int
     ) -> Iterator[bytes]:
         """The tasks of a poll. Raises UnmappableValue after those before the one that has no form on the wire."""
-        answers = poll(
-            self._engine,
-            request.task_type,
-            request.worker_id,
-            request.domain,
-            count,
-            wait_ms,
-            self._rendered,
-            context.is_active,
-            context.add_callback,
-        )
+        has_place = self._places.acquire(blocking=False)
+        try:
+            answers = poll(
+                self._engine,
+                request.task_type,
+                request.worker_id,
+                request.domain,
+                count,
+                wait_ms if has_place else -1,
+                self._rendered,
+                context.is_active,
+                context.add_callback,
+            )
+        finally:
+            if has_place:
+                self._places.release()
         for answer in answers:
             if isinstance(answer, UnmappableValue):
                 raise answer

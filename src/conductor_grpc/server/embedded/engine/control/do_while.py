@@ -94,9 +94,7 @@ def _goes_on(task: TaskRecord) -> bool:
     # Its input as it is now: what was stored when it was scheduled cannot know of the turns.
     scope = input_of(task)
     scope[task.reference_name] = task.output
-    for each in task.workflow.tasks:
-        if _is_inside(task, each):
-            scope[each.plan.reference_name] = each.output
+    scope.update((each.plan.reference_name, each.output) for each in _inside(task))
     return LoopCondition.parse(condition).holds(scope)
 
 
@@ -110,15 +108,17 @@ def _items(task: TaskRecord) -> list[Any]:
 
 def _body(task: TaskRecord) -> dict[str, TaskRecord]:
     """The latest attempts of this turn's tasks by reference name, in their order."""
-    return {
-        each.reference_name: each
+    return {each.reference_name: each for each in _inside(task) if each.iteration == task.iteration}
+
+
+def _inside(task: TaskRecord) -> list[TaskRecord]:
+    """The tasks of all its turns."""
+    names = {each.reference_name for each in task.plan.walk()}
+    return [
+        each
         for each in task.workflow.tasks
-        if each.iteration == task.iteration and _is_inside(task, each)
-    }
-
-
-def _is_inside(task: TaskRecord, other: TaskRecord) -> bool:
-    return other is not task and other.iteration > 0 and task.plan.has(other.plan.reference_name)
+        if each.iteration > 0 and each is not task and each.plan.reference_name in names
+    ]
 
 
 def _is_turn_over(task: TaskRecord, body: dict[str, TaskRecord]) -> bool:
@@ -128,6 +128,6 @@ def _is_turn_over(task: TaskRecord, body: dict[str, TaskRecord]) -> bool:
 
 def _forget(engine: Engine, task: TaskRecord, last: int) -> None:
     """Takes away the tasks of all turns up to this one."""
-    for each in list(task.workflow.tasks):
-        if each.iteration <= last and _is_inside(task, each):
+    for each in _inside(task):
+        if each.iteration <= last:
             engine.forget(each)
