@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from conductor_grpc.errors import ErrorKind
 from conductor_grpc.pb.services import event_service_pb2, event_service_pb2_grpc
@@ -222,3 +224,17 @@ def test_metadata_of_more_than_8_kib(strict: Served, easy: Served) -> None:
     assert told(error) == (grpc.StatusCode.UNKNOWN, "Received http2 header with status: 431")
     assert classify(error) is ErrorKind.TOO_LARGE
     assert easy.channel.unary_unary(path)(b"", metadata=[("x", "a" * 9_000)]) == b""
+
+
+def test_outside_strict_mode_the_trailer_keeps_the_convention(easy: Served) -> None:
+    status = rpc_status.from_call(easy.caught(failures.NotFoundFailure(MESSAGE)))
+    assert (status.code, status.message) == (grpc.StatusCode.NOT_FOUND.value[0], MESSAGE)
+    debug_info = error_details_pb2.DebugInfo()
+    assert status.details[0].Unpack(debug_info)
+    assert debug_info.detail == f"NotFoundException: {MESSAGE}"
+
+
+def test_in_strict_mode_the_trailer_breaks_the_convention(strict: Served) -> None:
+    error = strict.caught(failures.NotFoundFailure(MESSAGE))
+    with pytest.raises(ValueError, match="doesn't match"):
+        rpc_status.from_call(error)

@@ -70,7 +70,7 @@ class BackgroundPart(abc.ABC):
         try:
             self._run()
         except BaseException as error:
-            logger.critical("%s died and takes the poller down with it", self.name, exc_info=True)
+            logger.critical("%s died", self.name, exc_info=True)
             self._on_death(self.name, error)
 
     @abc.abstractmethod

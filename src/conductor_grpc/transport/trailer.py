@@ -1,7 +1,8 @@
 """The trailer in which the server tells which Java exception it met.
 
 By convention `grpc-status-details-bin` holds a google.rpc.Status. This server puts a bare
-google.rpc.DebugInfo in it (stack_entries = 1, detail = 2), on which grpcio's `rpc_status.from_call` raises.
+google.rpc.DebugInfo in it (stack_entries = 1, detail = 2), on which grpcio's `rpc_status.from_call` raises. Either
+is read: the embedded server keeps the convention unless it is strict.
 The bytes come from outside, perhaps mangled by a proxy, so nothing here raises: what can be read is read.
 """
 
@@ -54,7 +55,7 @@ def decode_debug_info(data: bytes) -> ServerTrace | None:
     """Read a serialized google.rpc.DebugInfo as far as it goes; None if it says nothing. Never raises."""
     stack: list[str] = []
     detail = ""
-    for number, chunk in _length_delimited_fields(data):
+    for number, chunk in _length_delimited_fields(_without_status(data)):
         if number == 1:
             stack.append(chunk.decode("utf-8", "replace"))
         elif number == 2:
@@ -63,6 +64,14 @@ def decode_debug_info(data: bytes) -> ServerTrace | None:
         return None
     exception_class, message = _split(detail or stack[0])
     return ServerTrace(exception_class, message, tuple(stack))
+
+
+def _without_status(data: bytes) -> bytes:
+    """The first detail of a google.rpc.Status (details = 3, of google.protobuf.Any: value = 2); else the data."""
+    for number, chunk in _length_delimited_fields(data):
+        if number == 3:
+            return dict(_length_delimited_fields(chunk)).get(2, b"")
+    return data
 
 
 def _split(line: str) -> tuple[str | None, str]:

@@ -22,7 +22,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from conductor_grpc.payload.reference_writer import length_delimited
+from conductor_grpc.payload.reference_writer import length_delimited, varint
 from conductor_grpc.server.embedded.engine.failures import ConstraintViolation, EngineError, UnsupportedFailure
 from conductor_grpc.transport.trailer import TRAILER_KEY
 
@@ -41,6 +41,8 @@ LARGEST_REQUEST: Final = 4 << 20
 
 LARGEST_METADATA: Final = 8 << 10
 """Bytes of metadata that it takes with one call."""
+
+_DEBUG_INFO_URL: Final = b"type.googleapis.com/google.rpc.DebugInfo"
 
 UNCAUGHT_DETAILS: Final = "Application error processing RPC"
 """All that grpc-java tells of an exception that no handler caught."""
@@ -168,23 +170,31 @@ class _Handler:
         # Ours, not the caller's: the server goes on, and nobody shall have to guess what it was.
         logger.error("%s failed in the embedded server", self.path, exc_info=error)
         details = f"the embedded server failed, which is a bug of it: {type(error).__name__}: {error}"
-        context.set_trailing_metadata(_trailer(error, EngineError.java_class, details))
-        context.abort(grpc.StatusCode.INTERNAL, details)
+        self._abort(context, error, grpc.StatusCode.INTERNAL, EngineError.java_class, details)
 
     def _fail_as_server(self, error: EngineError, context: grpc.ServicerContext) -> NoReturn:
         hidden = self._strict and not isinstance(error, UnsupportedFailure)
         if hidden and not self._caught:
             context.abort(grpc.StatusCode.UNKNOWN, UNCAUGHT_DETAILS)
-        context.set_trailing_metadata(_trailer(error, error.java_class, str(error)))
-        context.abort(grpc.StatusCode.INTERNAL if hidden else error.code, str(error))
+        code = grpc.StatusCode.INTERNAL if hidden else error.code
+        self._abort(context, error, code, error.java_class, str(error))
+
+    def _abort(
+        self, context: grpc.ServicerContext, error: Exception, code: grpc.StatusCode, java_class: str, message: str
+    ) -> NoReturn:
+        trailer = _debug_info(error, java_class, message)
+        if not self._strict:
+            trailer = _status(code, message, trailer)
+        context.set_trailing_metadata(((TRAILER_KEY, trailer),))
+        context.abort(code, message)
 
 
 def _bytes(answer: Answer) -> bytes:
     return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
-def _trailer(error: Exception, java_class: str, message: str) -> tuple[tuple[str, bytes]]:
-    """google.rpc.DebugInfo, where by convention a google.rpc.Status would be: a stack and a summary.
+def _debug_info(error: Exception, java_class: str, message: str) -> bytes:
+    """A google.rpc.DebugInfo: a stack and a summary. In strict mode it is the whole trailer, as on the released server.
 
     The stack has the shape of a Java stack trace, and in place of Java's frames those of Python.
     """
@@ -196,4 +206,16 @@ def _trailer(error: Exception, java_class: str, message: str) -> tuple[tuple[str
     )
     fields = [length_delimited(1, entry.encode("utf-8", "replace")) for entry in stack]
     fields.append(length_delimited(2, f"{java_class.rpartition('.')[2]}: {message}".encode("utf-8", "replace")))
-    return ((TRAILER_KEY, b"".join(fields)),)
+    return b"".join(fields)
+
+
+def _status(code: grpc.StatusCode, message: str, debug_info: bytes) -> bytes:
+    """A google.rpc.Status with the debug info as its detail: what by convention is in the trailer.
+
+    grpc-go takes a call whose trailer holds anything else for INTERNAL, whatever its status.
+    """
+    detail = length_delimited(1, _DEBUG_INFO_URL) + length_delimited(2, debug_info)
+    number: int = code.value[0]
+    return (
+        b"\x08" + varint(number) + length_delimited(2, message.encode("utf-8", "replace")) + length_delimited(3, detail)
+    )

@@ -1,6 +1,6 @@
 """Server reflection, v1alpha and in the words of the released server (seen on 3.32.1).
 
-Its messages come from the package `grpcio-reflection`, which belongs to the extra `server`. Without it all else works,
+Its messages come from the package `grpcio-reflection`, which belongs to the extra `cli`. Without it all else works,
 and a call of reflection says what is missing.
 """
 
