@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -100,6 +101,11 @@ class WorkerProcess(Child):
         self.settings = settings
 
     @property
+    def failed(self) -> bool:
+        """It has ended by itself, with an error."""
+        return (self._process.poll() or 0) > 0
+
+    @property
     def report(self) -> dict[str, int]:
         """How its drain went, once it has ended."""
         path = Path(self.settings.report)
@@ -112,8 +118,10 @@ class WorkerProcess(Child):
                 self.signal(signal.SIGCONT)
                 self.signal(signal.SIGTERM)
             try:
-                self.wait(90)
+                self.wait(60)
             except subprocess.TimeoutExpired:
+                self.signal(signal.SIGQUIT)  # it writes down where it hangs
+                time.sleep(1)
                 self.kill()
         return self.report
 

@@ -209,6 +209,10 @@ class Scene:
         """Look until it holds; the row fails if it does not."""
         end = time.monotonic() + seconds
         while not condition():
+            if any(worker.failed for worker in self._workers):
+                raise RuntimeError(
+                    f"a worker died: {[worker.log[-1000:] for worker in self._workers if worker.failed]}"
+                )
             if time.monotonic() > end:
                 raise TimeoutError(f"not within {seconds:.0f} s: {what}")
             time.sleep(0.02)
@@ -240,8 +244,12 @@ class Scene:
         outcome = self.outcome
         closed = self._wait_for_all()
         for worker in self._workers:
-            if worker.running and (report := worker.end()) and (report["unsent"] or report["refused"]):
-                outcome.wrong.append(f"a worker ended with {report}")
+            if worker.running:
+                report = worker.end()
+                if not report:
+                    outcome.wrong.append(f"{worker.log_path.name}: it did not end")
+                elif report["unsent"] or report["refused"]:
+                    outcome.wrong.append(f"a worker ended with {report}")
         self.ledger.update()
         self._judge(closed)
         outcome.seconds = time.monotonic() - self._began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from scripted_server import ScriptedServer, a_task
+from waiting import wait_for
 
 from conductor_grpc.pb.model.taskresult_pb2 import TaskResult
 from conductor_grpc.pb.services.task_service_pb2 import BatchPollRequest, UpdateTaskRequest
@@ -26,6 +28,7 @@ class Told(Plan):
 
     def __init__(self, method: str = "", fate: Fate = Fate.PASS, delay: float = 0.0, cut_after: int = 0) -> None:
         self.method, self.fate, self.delay, self.cut_after = method, fate, delay, cut_after
+        self.passed = 0
         self.ends: list[tuple[str, int]] = []
 
     def requested(self, call: Call) -> None:
@@ -33,6 +36,7 @@ class Told(Plan):
             call.fate, call.delay = self.fate, self.delay
 
     def answered(self, call: Call) -> bool:
+        self.passed = call.messages
         return call.method == self.method and call.messages == self.cut_after
 
     def ended(self, call: Call) -> None:
@@ -60,6 +64,16 @@ class Connected:
     def told(self, method: str, **how: object) -> None:
         self.proxy.plan = self.plan = Told(method, **how)  # type: ignore[arg-type]
 
+    def until_it_works(self) -> None:
+        """Call until there is a new connection; the first calls may still take the one that is broken."""
+
+        def works() -> bool:
+            with contextlib.suppress(grpc.RpcError):
+                return list(self.stub.BatchPoll(POLL, timeout=20, wait_for_ready=True)) == []
+            return False
+
+        wait_for(works)
+
     def update(self, task_id: str, timeout: float = 20) -> str:
         request = UpdateTaskRequest(result=TaskResult(task_id=task_id, workflow_instance_id="w"))
         return str(self.stub.UpdateTask(request, timeout=timeout).task_id)
@@ -77,22 +91,23 @@ def client(server: ScriptedServer) -> Iterator[Connected]:
 def error_of(call: object) -> grpc.StatusCode:
     with pytest.raises(grpc.RpcError) as raised:
         call()  # type: ignore[operator]
-    return raised.value.code()  # type: ignore[no-any-return,attr-defined]
+    return raised.value.code()
 
 
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_a_connection_is_cut_behind_the_kth_message(server: ScriptedServer, client: Connected, after: int) -> None:
     server.add(*(a_task(str(number)) for number in range(5)))
     client.told("BatchPoll", cut_after=after)
-    received = []
-    with pytest.raises(grpc.RpcError) as raised:
-        for task in client.stub.BatchPoll(POLL, timeout=20):
-            received.append(task.task_id)  # noqa: PERF401 - what came before the error counts
-    assert received == [str(number) for number in range(after)]
-    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    received: list[str] = []
+    call = client.stub.BatchPoll(POLL, timeout=20)
+    assert error_of(lambda: received.extend(task.task_id for task in call)) is grpc.StatusCode.UNAVAILABLE
+    # gRPC may drop messages that it has got already, when it sees the reset before they are read.
+    assert received == [str(number) for number in range(len(received))]
+    assert len(received) <= after
+    assert client.plan.passed == after
     assert client.proxy.resets == 1
     client.told("")
-    assert list(client.stub.BatchPoll(POLL, timeout=20, wait_for_ready=True)) == []
+    client.until_it_works()
 
 
 def test_a_refused_call_never_reaches_the_server(server: ScriptedServer, client: Connected) -> None:
@@ -136,15 +151,15 @@ def test_what_is_swallowed_is_gone_and_then_the_connection_is_reset(server: Scri
     client.proxy.swallow()
     assert error_of(lambda: client.update("a", timeout=0.3)) is grpc.StatusCode.DEADLINE_EXCEEDED
     client.proxy.resume()
-    assert list(client.stub.BatchPoll(POLL, timeout=20, wait_for_ready=True)) == []
+    client.until_it_works()
     assert server.updates == []
     assert client.proxy.swallowed > 0
-    assert client.proxy.connections == 2
+    assert client.proxy.resets == 1
 
 
 def test_a_half_open_connection_is_silent(server: ScriptedServer, client: Connected) -> None:
     assert client.proxy.half_open() == 1
     assert error_of(lambda: client.update("a", timeout=0.3)) is grpc.StatusCode.DEADLINE_EXCEEDED
     assert client.proxy.reset() == 1
-    assert list(client.stub.BatchPoll(POLL, timeout=20, wait_for_ready=True)) == []
+    client.until_it_works()
     assert server.updates == []

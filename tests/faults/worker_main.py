@@ -5,6 +5,7 @@ python -m faults.worker_main SETTINGS, a JSON object with the fields of `WorkerS
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -99,6 +100,7 @@ class JumpingClock:
 def main() -> None:
     settings = WorkerSettings(**json.loads(sys.argv[1]))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    faulthandler.register(signal.SIGQUIT)  # where its threads are, for whoever finds it hanging
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     JumpingClock()
     if settings.update_timeout:

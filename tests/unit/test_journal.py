@@ -336,3 +336,13 @@ class TestFailure:
         (tmp_path / "journal-000000007").write_bytes(b"conductor-grpc journal 1\n"[:length])
         assert left_in(tmp_path) == Recovered()
         assert errors(caplog) == []
+
+    def test_after_the_end_nothing_is_written_and_nothing_is_told(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        journal = open_journal(tmp_path)
+        journal.close()
+        journal.claimed([a_task("late")])
+        journal.close()
+        assert errors(caplog) == []
+        assert left_in(tmp_path) == Recovered()

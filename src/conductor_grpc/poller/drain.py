@@ -41,7 +41,7 @@ class DrainReport:
     """Tasks still running at the deadline: back on the server's queue, their results will be dropped."""
     unsent: int = 0
     """Results and hand-backs that the server has not accepted. Such a task is run again after its response
-    timeout."""
+    timeout; with a journal, the next run sends them first."""
 
     def __str__(self) -> str:
         back = f"{self.handed_back} handed back, {self.cancelled} cancelled"

@@ -103,7 +103,7 @@ class Outbox(BackgroundPart):
         self.late: Counter[Standing] = Counter()
         """What became of the updates whose answer was not certain."""
         self.repaired = 0
-        """How many results were sent again, once or more often, because a lease extension had undone them on the server."""
+        """How many results had to be sent again because a lease extension had undone them on the server."""
         self._doubts: dict[str, bool] = {}
         self._pending: deque[Update] = deque()
         self._armed = True  # until the loop runs, nothing can be scheduled on it

@@ -156,7 +156,7 @@ class Journal(BackgroundPart):
                 self._fail(error)
 
     def close(self) -> None:
-        """Flush and let go of the folder. Blocks; nothing may be noted afterwards."""
+        """Flush and let go of the folder. Blocks; what is noted afterwards is lost."""
         self.stop()
         self.join()
         self.flush()
@@ -190,8 +190,8 @@ class Journal(BackgroundPart):
 
     def _append(self, record: bytes) -> None:
         # Not under the lock: a slow disk must hold up only those who write.
-        if self.failed is not None or not record:
-            return
+        if self.failed is not None or self._descriptor < 0 or not record:
+            return  # off, or closed: a poll that the drain has given up may still bring tasks
         try:
             self._write(record)
         except OSError as error:
@@ -256,13 +256,12 @@ class Journal(BackgroundPart):
         earlier = journal_files(self.folder)
         path, descriptor = new_file(self.folder)
         try:
+            append(descriptor, records.FILE_HEADER)  # before the switch, from which on others append
             if self._descriptor < 0:
-                self._descriptor = descriptor
+                self._descriptor = os.dup(descriptor)
             else:
                 os.dup2(descriptor, self._descriptor, inheritable=False)
-                os.close(descriptor)
-            self._size = 0
-            self._write(records.FILE_HEADER)
+            self._size = len(records.FILE_HEADER)
             with self._lock:
                 self.failed = None
                 known = self._state.records()
@@ -272,6 +271,8 @@ class Journal(BackgroundPart):
         except BaseException:
             path.unlink()
             raise
+        finally:
+            os.close(descriptor)
         sync_folder(self.folder)
         self._base = self._size
         for each in earlier:
