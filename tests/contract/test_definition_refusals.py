@@ -261,7 +261,7 @@ NOT_EMBEDDED: dict[str, WorkflowTask] = {
     "embedded", "refuses what it cannot run: UNIMPLEMENTED, with the task, its type and the remedy"
 )
 @pytest.mark.parametrize("case", NOT_EMBEDDED)
-def test_what_the_embedded_server_does_not_run(server, case: str) -> None:
+def test_what_only_a_real_server_runs(server, case: str) -> None:
     definition = server.workflow_definition(simple("first"), NOT_EMBEDDED[case])
     if server.name != "embedded":
         assert_accepted(server, definition)

@@ -110,7 +110,7 @@ WORKFLOWS: dict[str, tuple[Json, Json]] = {
             ],
         },
     ),
-    "embedded task definition": (
+    "inline task definition": (
         {"tasks": [{**DEFINED, "taskDefinition": {"name": "e"}}]},
         {
             **MINIMAL_WORKFLOW,
