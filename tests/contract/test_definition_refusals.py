@@ -257,9 +257,7 @@ NOT_EMBEDDED: dict[str, WorkflowTask] = {
 }
 
 
-@pytest.mark.differs(
-    "embedded", "refuses what it cannot run: UNIMPLEMENTED, with the task, its type and the remedy"
-)
+@pytest.mark.differs("embedded", "refuses what it cannot run: UNIMPLEMENTED, with the task, its type and the remedy")
 @pytest.mark.parametrize("case", NOT_EMBEDDED)
 def test_what_only_a_real_server_runs(server, case: str) -> None:
     definition = server.workflow_definition(simple("first"), NOT_EMBEDDED[case])

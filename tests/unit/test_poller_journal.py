@@ -15,6 +15,7 @@ from waiting import wait_for
 from conductor_grpc import Configuration, JournalError, Task, TaskPoller, TaskResult, TaskResultStatus, worker_task
 from conductor_grpc.pb.model import task_pb2, taskresult_pb2, tasksummary_pb2
 from conductor_grpc.poller import recovery as recovery_module
+from conductor_grpc.poller.intake import Intake
 from conductor_grpc.poller.journal import Journal, Recovered
 
 if TYPE_CHECKING:
@@ -239,6 +240,78 @@ def test_a_stop_does_not_wait_for_recovery_and_the_next_run_goes_on(tmp_path: Pa
     left = left_in(tmp_path)
     assert [claim.task_id for claim in left.claims] == ["a"]
     assert [worker.worker_id for worker in left.workers] == [FORMER]
+
+
+def test_a_stop_while_recovery_waits_for_an_answer_is_no_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path) as journal:
+        journal.claimed([of_the_former("a")])
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(_task_id: str) -> None:
+        asked.set()
+        answer.wait(20)
+
+    with ScriptedServer() as server:
+        server.get = slow
+        try:
+            poller = poller_for(server, tmp_path)
+            poller.start()
+            assert asked.wait(20)
+            poller.stop()
+            assert poller._recovery is not None
+            assert poller._recovery.join(20)
+        finally:
+            answer.set()
+        assert poller.join(20), "and raises nothing"
+    assert not [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert [claim.task_id for claim in left_in(tmp_path).claims] == ["a"]
+
+
+def test_a_start_that_fails_ends_the_recovery_it_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path) as journal:
+        journal.worker(FORMER, "work", None)
+
+    def no_threads(_intake: Intake) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Intake, "start", no_threads)
+    monkeypatch.setattr(recovery_module, "POLLS_OVER", 30.0)
+    with ScriptedServer() as server:
+        poller = poller_for(server, tmp_path)
+        with pytest.raises(RuntimeError):
+            poller.start()
+        assert poller._recovery is not None
+        assert poller._recovery.join(20)
+        assert poller.join(0), "and raises nothing"
+    assert not [record for record in caplog.records if record.levelname == "CRITICAL"]
+
+
+def test_what_recovery_has_found_is_not_forgotten_before_it_is_handed_back(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        journal.worker(FORMER, "work", None)
+
+    def down(_result: object, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.UNAVAILABLE, "UpdateTask alone fails")
+
+    with ScriptedServer() as server:
+        server.get = {"stranded": on_the_server("stranded")}.get
+        server.search = lambda _query: [tasksummary_pb2.TaskSummary(task_id="stranded")]
+        server.update = down
+        poller = poller_for(server, tmp_path)
+        poller.start()
+        wait_for(lambda: not poller._recovery.alive)  # type: ignore[union-attr]
+        assert poller.stop(timeout=0).unsent == 1
+
+        server.search = lambda _query: []
+        server.update = lambda _result, _context: None
+        with poller_for(server, tmp_path):
+            (sent,) = server.wait_for_updates(1)
+    assert (sent.task_id, sent.status) == ("stranded", IN_PROGRESS)
+    assert left_in(tmp_path) == Recovered()
 
 
 def test_a_type_with_integers_is_polled_with_care_from_the_start(tmp_path: Path) -> None:

@@ -196,6 +196,31 @@ def test_a_result_undone_by_a_late_extension_is_sent_again(caplog: pytest.LogCap
     assert "undone by a lease extension" in caplog.text
 
 
+@pytest.mark.parametrize("update", [hand_back(ours()), result(TaskResultStatus.IN_PROGRESS)])
+def test_a_task_handed_back_is_handed_back_again_if_a_late_extension_undoes_that(update: Update) -> None:
+    """Else it would be nobody's: the server has it as ours until its response timeout."""
+    seen = iter([TaskStatus.SCHEDULED, TaskStatus.IN_PROGRESS, TaskStatus.IN_PROGRESS])
+    with bench(lambda _: ours(next(seen, TaskStatus.SCHEDULED))) as it:
+        it.server.update = abort_extensions(1, grpc.StatusCode.UNAVAILABLE)
+        it.extend(lease())
+        wait_for(lambda: bool(it.told))
+        it.outbox.put(update)
+        assert it.outbox.flush(20)
+        assert it.arrived() == ["a", "a"]
+        assert (it.outbox.repaired, dict(it.outbox.late)) == (1, {Standing.APPLIED: 1})
+
+
+def test_a_task_handed_back_and_undone_is_left_to_whoever_has_it_by_then() -> None:
+    seen = iter([ours(), ours(worker_id="other", poll_count=2)])
+    with bench(lambda _: next(seen)) as it:
+        it.server.update = abort_extensions(1, grpc.StatusCode.UNAVAILABLE)
+        it.extend(lease())
+        wait_for(lambda: bool(it.told))
+        it.outbox.put(hand_back(ours()))
+        assert it.outbox.flush(20)
+        assert (it.arrived(), dict(it.outbox.late)) == (["a"], {Standing.REASSIGNED: 1})
+
+
 def test_a_result_is_looked_at_more_than_once_after_an_extension_in_doubt() -> None:
     """It may be undone after the first look."""
     seen = iter([TaskStatus.COMPLETED, TaskStatus.IN_PROGRESS])
