@@ -22,7 +22,7 @@ WITH_TOOLS := PATH="$(BIN):$$PATH" CMAKE_GENERATOR=Ninja
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint tidy ctest ctest-sanitized pytest coverage bench faults clean
+.PHONY: help install demo test lint tidy ctest ctest-sanitized pytest coverage bench faults simulate clean
 
 help:
 	@echo "make demo      the two example workflows on an embedded server, both run to COMPLETED, each step shown"
@@ -31,6 +31,7 @@ help:
 	@echo "make lint      ruff, mypy --strict, clang-tidy"
 	@echo "make bench     tasks per second and client CPU per task, beside other clients"
 	@echo "make faults    what breaks, made to break on a real server: lost, stranded and repeated tasks in a table"
+	@echo "make simulate  10,000 schedules of the poll and ack loop against a simulated server, in half a minute"
 	@echo "make install   the virtual environment $(VENV) with the package and its test tools"
 	@echo "make clean     removes $(VENV) and everything that was built or measured"
 
@@ -110,6 +111,9 @@ bench: $(INSTALLED) $(TOOLS) $(SERVER)
 	$(BIN)/python -m benchmarks
 
 # FAULTS="--tasks 300 --row reset --server redis" chooses; --help tells more.
+simulate: $(INSTALLED) $(TOOLS)
+	PYTHONPATH=tests $(BIN)/python -m simulation --schedules 10000
+
 faults: $(INSTALLED) $(TOOLS) $(SERVER)
 	PYTHONPATH=tests:tests/contract $(BIN)/python -m faults $(FAULTS)
 

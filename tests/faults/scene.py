@@ -277,7 +277,7 @@ class Scene:
                 if not wanted and all(feeder.finished for feeder in self._feeders):
                     break
                 # Those whose task is not done cannot have ended, unless something is wrong: look at all only then.
-                likely = wanted if idle > 3 else [each for each in wanted if self._finished(each)]
+                likely = wanted if idle > 3 else [each for each in wanted if self.finished(each)]
                 found = zip(likely, pool.map(self._closed, likely), strict=True)
                 closed |= {workflow_id: end for workflow_id, end in found if end is not None}
                 if (now := len(closed) + self.done()) != before:
@@ -285,7 +285,8 @@ class Scene:
                 time.sleep(0.2)
         return closed
 
-    def _finished(self, workflow_id: str) -> bool:
+    def finished(self, workflow_id: str) -> bool:
+        """Whether an execution of it has finished, as far as the ledger was read."""
         return any(run.finished is not None for run in self.ledger.by_workflow.get(workflow_id, ()))
 
     def _closed(self, workflow_id: str) -> Closed | None:

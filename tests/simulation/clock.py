@@ -19,7 +19,7 @@ class Halted(BaseException):
     """The process that this code runs in has been killed, or the simulation is over."""
 
 
-class WouldBlock(BaseException):  # noqa: N818 - no error: its catcher waits, and calls again
+class WouldBlock(BaseException):
     """Raised in place of a wait by code that can be called again."""
 
     def __init__(self, timeout: float | None) -> None:

@@ -17,8 +17,20 @@ CALL_FAULTS: Final = {
 but the answer is an error. *cut*: so after a few tasks of a poll. *late*, *early*: an error at once, and done a while
 after it. *slow*: done a while later, and answered. *hung*: done, and never answered."""
 
-_WEIGHTS: Final = {"poll": 5, "update": 5, "extend": 4, "look": 1, "list": 2, "kill": 3, "kill at write": 3}
-_RARER: Final = {"stop": 1, "outage": 1}
+_WEIGHTS: Final = {
+    "poll": 5,
+    "update": 5,
+    "extend": 2,
+    "look": 1,
+    "list": 2,
+    "kill": 3,
+    "kill at write": 3,
+    "stop": 1,
+    "outage": 1,
+}
+
+_IN_FOCUS: Final = 10
+"""How many times likelier the targets are that a schedule concentrates on: some bugs take two faults of a sort."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,12 @@ def generate(seed: int) -> Schedule:
     response_timeout = chance.choice((3600, 3600, 4, 10))
     rest = chance.random() < 0.85
     jobs = tuple(_job(chance, response_timeout, integers=rest) for _ in range(chance.choice((1, 2, 3, 4, 6, 9))))
-    faults = tuple(_fault(chance) for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 4, 6))))
+    weights = dict(_WEIGHTS)
+    for target in chance.sample(list(weights), chance.choice((0, 1, 2))):
+        weights[target] *= _IN_FOCUS
+    if response_timeout == 3600:
+        del weights["extend"]
+    faults = tuple(_fault(chance, weights) for _ in range(chance.choice((0, 1, 2, 2, 3, 4, 6, 8))))
     restarts = any(not fault.is_call and fault.target != "outage" for fault in faults)
     return Schedule(
         seed=seed,
@@ -111,18 +128,17 @@ def generate(seed: int) -> Schedule:
 
 
 def _job(chance: random.Random, response_timeout: int, integers: bool) -> Job:
-    long = response_timeout * chance.uniform(0.5, 3.0) if response_timeout < 60 else chance.uniform(1.0, 10.0)
+    long = chance.choice((10.0, 150.0)) if response_timeout == 3600 else response_timeout * 3.0
     return Job(
         start=chance.choice((0.0, 0.0, chance.uniform(0.0, 10.0))),
-        duration=chance.choice((0.0, chance.uniform(0.0, 0.5), long)),
+        duration=chance.choice((0.0, chance.uniform(0.0, 0.5), chance.uniform(0.1, 1.0) * long)),
         integer=integers and chance.random() < 0.15,
         fails=int(chance.random() < 0.1),
         callbacks=int(chance.random() < 0.1),
     )
 
 
-def _fault(chance: random.Random) -> Fault:
-    weights = _WEIGHTS | _RARER
+def _fault(chance: random.Random, weights: dict[str, int]) -> Fault:
     target = chance.choices(list(weights), list(weights.values()))[0]
     if target == "kill":
         return Fault(target, chance.uniform(0.0, 15.0), amount=chance.uniform(0.0, 3.0))
@@ -135,4 +151,4 @@ def _fault(chance: random.Random) -> Fault:
         return Fault(target, chance.uniform(0.0, 15.0), amount=chance.uniform(1.0, 20.0))
     how = chance.choice(CALL_FAULTS[target])
     amount = float(chance.randrange(3)) if how == "cut" else chance.uniform(0.0, 2.5)
-    return Fault(target, chance.randrange(8), how, amount)
+    return Fault(target, chance.choice((0, 1, chance.randrange(8))), how, amount)

@@ -172,7 +172,8 @@ class Server:
         self._enqueue(task_id)
 
     def _enqueue(self, task_id: str) -> None:
-        self._queue.append(task_id)
+        if task_id not in self._queue:
+            self._queue.append(task_id)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             _resolve(waiter)

@@ -136,6 +136,7 @@ def test_outcomes_of_an_earlier_run_are_sent_unless_the_server_has_them(tmp_path
         with poller_for(server, tmp_path) as poller:
             wait_for(lambda: poller.health().unsent == 0)
             wait_for(lambda: len(poller._custody) == 0)
+            assert poller.health().late == {"applied": 1, "gone": 1, "reassigned": 1}
         assert [(each.task_id, each.status) for each in server.updates] == [("new", COMPLETED)]
         assert server.updates[0].output_data["from"].string_value == "the former"
     assert left_in(tmp_path) == Recovered()

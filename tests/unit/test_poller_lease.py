@@ -312,7 +312,9 @@ def run_while_extensions_are_due(count: int) -> Load:
             wait_for(lambda: len(poller._custody) == 0)
             runs = [client.get(workflow_id) for workflow_id in ids]
             lost = [run.workflow_id for run in runs if run.status is not WorkflowStatus.COMPLETED]
-            return Load(poller._leases.extended, poller._outbox.repaired, lost)
+            health = poller.health()
+            assert (health.given_up, health.leases_lost) == (0, 0)
+            return Load(health.leases_extended, health.repaired, lost)
 
 
 @pytest.mark.usefixtures("soon_of_twenty_seconds")

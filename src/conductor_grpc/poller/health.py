@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,13 @@ class PollerHealth:
     journal_failure: str | None = None
     """Why the journal is off, where one was asked for; None if it is not. Work goes on without it, so by itself
     this does not make the poller unhealthy."""
+    given_up: int = 0
+    """How many of the refused failed without a reason for so long that they are not tried again in this run."""
+    late: dict[str, int] = field(default_factory=dict)
+    """What became of the updates that were late or in doubt, since the start: `applied`, `ignored`, `reassigned` and
+    so on (docs/poller.md), and how many."""
+    repaired: int = 0
+    """How many updates a lease extension had undone on the server, so that they were sent again."""
+    leases_extended: int = 0
+    leases_lost: int = 0
+    """How many tasks could not be kept beyond their response timeout, so that they may run elsewhere as well."""

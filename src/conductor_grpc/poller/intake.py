@@ -18,6 +18,7 @@ from conductor_grpc.errors import (
 )
 from conductor_grpc.poller import planner
 from conductor_grpc.poller.part import BackgroundPart
+from conductor_grpc.poller.server_clock import ServerClock
 from conductor_grpc.poller.sources import PollSource, Unreadable
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class _Loss:
     due: float
     """When to look for them, by the monotonic clock."""
     since_ms: int
-    """When the poll began, in epoch milliseconds."""
+    """When the poll began, in epoch milliseconds by the server's clock."""
     hidden: int
     """How many tasks with integers it can have lost: 0 unless it broke at one."""
 
@@ -106,6 +107,7 @@ class Intake(BackgroundPart):
         self._outbox = outbox
         self._hooks = hooks
         self._wait_ms = wait_ms
+        self._server_clock = ServerClock()
         self._memory = planner.Memory()
         self._most = planner.MAX_BATCH
         self._losses: list[_Loss] = []
@@ -159,7 +161,8 @@ class Intake(BackgroundPart):
 
     def _poll_until_stopped(self) -> None:
         while self._may_poll():
-            free = self._slots.reserve(planner.MAX_BATCH)
+            # Slots may be taken for hours; what an earlier poll has lost does not wait for them.
+            free = self._slots.reserve(planner.MAX_BATCH, self._until_next_look())
             received = 0
             try:
                 # Waiting for a slot may have taken long: what allowed a poll before it is asked again.
@@ -204,7 +207,7 @@ class Intake(BackgroundPart):
 
     def _poll(self, poll: planner.Poll) -> int:
         """One poll; how many tasks it brought. What it may have lost is noted."""
-        began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
+        began = time.monotonic()
         arrived: list[Task | Unreadable] = []
         error: ServerError | PayloadDecodeError | None = None
         try:
@@ -221,7 +224,7 @@ class Intake(BackgroundPart):
             self._memory = planner.after_answer(self._memory, poll, len(arrived), elapsed_ms)
         elif isinstance(error, UnmappablePayloadError):
             # The server is well and has taken all it will: the rest of the batch can be looked for at once.
-            self._losses.append(_Loss(began, began_ms, max(0, poll.count - len(arrived))))
+            self._losses.append(_Loss(began, self._server_clock.at(began), max(0, poll.count - len(arrived))))
             self._memory = planner.Memory()
             self._learn_of_integers(error)
         else:
@@ -231,7 +234,7 @@ class Intake(BackgroundPart):
                 # The server may still be at work on this poll: until its wait is over, or for a while yet where
                 # it is so slow that we have given up.
                 due = max(began + max(0, poll.wait_ms) / 1000, time.monotonic()) + SETTLING
-                self._losses.append(_Loss(due, began_ms, hidden=0))
+                self._losses.append(_Loss(due, self._server_clock.at(began), hidden=0))
             if self.source is self._rest_source:
                 # Tasks without integers must not wait for REST. The next integer leads back to it.
                 self.source, self._most = self._grpc_source, 1
@@ -244,7 +247,10 @@ class Intake(BackgroundPart):
 
     def _pass_on(self, items: Sequence[Task | Unreadable], *, late: bool = False) -> int:
         """How many of them occupy a slot. `late`: the server has handed them out a while ago."""
-        self._hooks.received([item for item in items if not isinstance(item, Unreadable)])
+        tasks = [item for item in items if not isinstance(item, Unreadable)]
+        if tasks and not late:
+            self._server_clock.saw(tasks[-1].update_time)
+        self._hooks.received(tasks)
         return sum(self._accept(item, late=late) for item in items)
 
     def _accept(self, item: Task | Unreadable, *, late: bool) -> int:
@@ -307,7 +313,7 @@ class Intake(BackgroundPart):
             return
         self._reclaim_failures = 0
         self._losses = later
-        if not complete and time.time() - since_ms / 1000 < LOST_FOR_GOOD:
+        if not complete and self._server_clock.at(now) - since_ms < LOST_FOR_GOOD * 1000:
             self._losses.append(_Loss(time.monotonic() + LOOK_AGAIN, since_ms, hidden))
         if found:
             logger.info("found %d stranded tasks of type %r again", len(found), self.task_type)

@@ -103,7 +103,7 @@ class Outbox(BackgroundPart):
         self.late: Counter[Standing] = Counter()
         """What became of the updates whose answer was not certain."""
         self.repaired = 0
-        """How many results had to be sent again because a lease extension had undone them on the server."""
+        """How many updates had to be sent again because a lease extension had undone them on the server."""
         self._doubts: dict[str, bool] = {}
         self._pending: deque[Update] = deque()
         self._armed = True  # until the loop runs, nothing can be scheduled on it
@@ -301,7 +301,7 @@ class Outbox(BackgroundPart):
         if doubt is None and not (update.in_doubt and update.repeatable):
             self._count(update)
         else:
-            self._go(self._verify(update, UNDONE_LOOKS if doubt and update.repeatable else (0.0,)))
+            self._go(self._verify(update, UNDONE_LOOKS if doubt else (0.0,)))
 
     async def _verify(self, update: Update, looks: tuple[float, ...]) -> None:
         """The server has said yes, but that may not be the truth, or not for long: look before believing it."""
@@ -309,12 +309,12 @@ class Outbox(BackgroundPart):
         for delay in looks:
             await asyncio.sleep(delay)
             standing = await self._look(update)
-            if standing is Standing.OPEN and update.repeatable and self._repair(update):
+            if standing is Standing.OPEN and self._repair(update):
                 return
         self._settle_late(update, standing)
 
     def _repair(self, update: Update) -> bool:
-        """Send a result again that the server has accepted and lost; False if that was done for long enough."""
+        """Send an update again that the server has accepted and lost; False if that was done for long enough."""
         now = time.monotonic()
         if update.undone_since is None:
             update.undone_since = now
@@ -322,6 +322,7 @@ class Outbox(BackgroundPart):
         elif now - update.undone_since >= REPAIR_FOR:
             return False
         update.repairs += 1
+        update.attempts = max(1, update.attempts)  # by then another worker may have the task: look before each
         logger.log(
             self._undone_ones.level(),
             "the %s of task %s was accepted and then undone by a lease extension, so it is sent again (%d)",

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from conductor_grpc.errors import NotFoundError, PayloadDecodeError, UnmappablePayloadError
 from conductor_grpc.payload import Layout
 from conductor_grpc.pb.services import search_pb2, task_service_pb2, task_service_pb2_grpc
+from conductor_grpc.poller.custody import ANY
 from conductor_grpc.poller.sources import Unreadable, read_json_task
 from conductor_grpc.transport.methods import GET_TASK, raw_unary
+from conductor_grpc.worker.status import TaskStatus
 from conductor_grpc.worker.task import Task
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ the server some 2 kB and 50 us for each (seen on 3.32.1), so it is asked for in 
 SEARCH_LIMIT: Final = 500
 
 CLOCK_TOLERANCE_MS: Final = 30_000
-"""How far the server's clock may be from ours where only a time tells whose a task is."""
+"""How wrong our idea of the server's clock may be where only a time tells whose a task is."""
 
 _GET_TASK_RESPONSE: Final = Layout([(1, "bytes")])
 
@@ -51,8 +53,8 @@ class Reclaim(Protocol):
     def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> Found:
         """The tasks of `task_type` that the server has given to `worker_id` and that we do not hold.
 
-        `since_ms`, the time the poll began in epoch milliseconds by our clock, and `most`, how many tasks polls
-        that broke at an integer can have lost, serve ways that cannot see the worker id. Blocks; raises
+        `since_ms`, the time the poll began in epoch milliseconds by the server's clock, and `most`, how many tasks
+        polls that broke at an integer can have lost, serve ways that cannot see the worker id. Blocks; raises
         ServerError, and PayloadDecodeError where base_url leads to something else.
         """
 
@@ -73,7 +75,7 @@ class RestReclaim:
                 for document in documents
                 if document.get("status") == "IN_PROGRESS"
                 and document.get("workerId") == worker_id
-                and document.get("taskId") not in ours
+                and not ours.holds(str(document.get("taskId")), _poll_count(document))
             ]
         return Found(tasks, complete)
 
@@ -92,6 +94,11 @@ class RestReclaim:
                 )
                 return documents, False
             count *= 4
+
+
+def _poll_count(document: dict[str, object]) -> int:
+    count = document.get("pollCount")
+    return count if isinstance(count, int) else ANY
 
 
 class GrpcReclaim:
@@ -113,16 +120,15 @@ class GrpcReclaim:
         with self._custody.watch() as ours:
             summaries, complete = self._in_progress(task_type, since_ms)
             for summary in summaries:
-                if summary.task_id in ours:
-                    continue
                 try:
                     task = self._get_task.over_grpc(summary.task_id)
                 except (UnmappablePayloadError, PayloadDecodeError) as error:
-                    hidden.append(Unreadable(summary.task_id, summary.workflow_id, error))
+                    if not ours.knows(summary.task_id):
+                        hidden.append(Unreadable(summary.task_id, summary.workflow_id, error))
                     continue
-                if task is not None and task.worker_id == worker_id:
+                if task is not None and task.status is TaskStatus.IN_PROGRESS and task.worker_id == worker_id:
                     found.append(task)
-            mine = [task for task in found if task.task_id not in ours]
+            mine = [task for task in found if not ours.holds(task.task_id, task.poll_count)]
         if most and len(hidden) > most - len(mine):
             logger.error(
                 "%d tasks of type %r hold JSON integers and cannot be read over gRPC, but the last poll can have "

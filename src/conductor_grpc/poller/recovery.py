@@ -10,9 +10,10 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from conductor_grpc.configuration import SERVER_POLL_LIMIT_MS
-from conductor_grpc.errors import PayloadDecodeError, ServerError, UnmappablePayloadError
+from conductor_grpc.errors import ClosedChannelError, PayloadDecodeError, ServerError, UnmappablePayloadError
 from conductor_grpc.poller import planner
 from conductor_grpc.poller.intake import LOOK_AGAIN, LOST_FOR_GOOD, SETTLING, worth_telling
+from conductor_grpc.poller.outbox_truth import PASSING
 from conductor_grpc.poller.outbox_updates import Purpose, Update, hand_back
 from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.poller.sources import Unreadable
@@ -71,6 +72,14 @@ class Recovery(BackgroundPart):
             self._put(update)
 
     def _run(self) -> None:
+        try:
+            self._recover()
+        except ClosedChannelError:
+            if not self.stopping:
+                raise
+            logger.debug("the stop did not wait for recovery, which the next run goes on with")
+
+    def _recover(self) -> None:
         started = time.monotonic()
         left = self._left
         if not (left.outcomes or left.claims or left.workers):
@@ -114,7 +123,9 @@ class Recovery(BackgroundPart):
         except (UnmappablePayloadError, PayloadDecodeError):
             try:
                 return self._finder.find(claim.task_id)
-            except (ServerError, PayloadDecodeError):
+            except (ServerError, PayloadDecodeError) as error:
+                if isinstance(error, ServerError) and error.kind in PASSING:
+                    raise  # a later look may succeed
                 # Nobody can tell what became of it. Had it ended, the server would ignore the hand-back; left alone
                 # it would block its workflow until its timeout.
                 return _task_of(claim)
@@ -129,12 +140,15 @@ class Recovery(BackgroundPart):
             return False
         if found.tasks:
             logger.info("handing back %d tasks of type %r of an earlier run", len(found.tasks), worker.task_type)
-        for item in found.tasks:
-            self._put(hand_back(_ids_of(item) if isinstance(item, Unreadable) else item))
+        tasks = [_ids_of(item) if isinstance(item, Unreadable) else item for item in found.tasks]
+        # The worker id may be forgotten before they have reached the server, which may be long or not in this run.
+        self._journal.claimed(tasks)
+        for task in tasks:
+            self._put(hand_back(task))
         return found.complete
 
     def _put(self, update: Update) -> None:
-        self._custody.take(update.task.task_id)
+        self._custody.take(update.task.task_id, update.task.poll_count)
         self._outbox.put(update)
 
     def _persistently(self, what: str, attempt: Callable[[], Answer]) -> Answer | None:

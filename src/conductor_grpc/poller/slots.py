@@ -80,14 +80,14 @@ class Slots:
     def running(self) -> int:
         return len(self._running)
 
-    def reserve(self, most: int) -> int:
-        """Permits for a poll, at least 1 and at most `most`. Blocks until there are any; 0 once closed."""
+    def reserve(self, most: int, timeout: float | None = None) -> int:
+        """Permits for a poll, at least 1 and at most `most`. Blocks until there are any, at most `timeout` seconds
+        (None: for ever); 0 if there are none by then, or once closed."""
         with self._permits:
-            if self._free <= 0:
-                self._permits.wait_for(lambda: self._free > 0 or self._closed)
+            if self._free <= 0 and self._permits.wait_for(lambda: self._free > 0 or self._closed, timeout):
                 enough = (self._concurrency + 1) // 2
                 self._permits.wait_for(lambda: self._free >= enough or self._closed, LINGER)
-            if self._closed:
+            if self._closed or self._free <= 0:
                 return 0
             reserved = min(self._free, most)
             self._free -= reserved

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.configuration import Configuration
 from conductor_grpc.errors import PollerError, WorkerDefinitionError
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
+
+SIGNAL_LOOK: Final = 0.5
+"""Seconds after which `run` looks whether a signal has come."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class TaskPoller:
         """
         with self._signal_handlers():
             self.start()
-            self._stop_requested.get()
+            self._wait_for_stop_request()
             report = self.stop()
         if self._failure is not None:
             raise self._failure
@@ -234,7 +237,19 @@ class TaskPoller:
             if worker.last_error is not None
         ]
         failure = None if self._journal is None else self._journal.failed
-        return PollerHealth(not reasons, tuple(reasons), len(self._outbox), self._outbox.refused, workers, failure)
+        return PollerHealth(
+            healthy=not reasons,
+            reasons=tuple(reasons),
+            unsent=len(self._outbox),
+            refused=self._outbox.refused,
+            workers=workers,
+            journal_failure=failure,
+            given_up=self._outbox.given_up,
+            late={each.value: count for each, count in self._outbox.late.copy().items()},
+            repaired=self._outbox.repaired,
+            leases_extended=self._leases.extended,
+            leases_lost=self._leases.lost,
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -338,7 +353,7 @@ class TaskPoller:
             self._journal.integers(task_type)
 
     def _arrived(self, task: Task) -> None:
-        self._custody.take(task.task_id)
+        self._custody.take(task.task_id, task.poll_count)
 
     def _deliver(self, task: Task, result: TaskResult, wire: bytes) -> None:
         if self._journal is not None:
@@ -355,13 +370,13 @@ class TaskPoller:
             reason_for_incompletion=str(item.error),
             worker_id=worker_id,
         )
-        self._custody.take(item.task_id)
+        self._custody.take(task.task_id, task.poll_count)
         self._deliver(task, result, result.to_wire())
 
     def _settled(self, update: Update) -> None:
         # Refused, the task stays IN_PROGRESS in our name; released, the next look for losses would run it again.
         if not update.refused:
-            self._custody.release(update.task.task_id)
+            self._custody.release(update.task.task_id, update.task.poll_count)
         # Given up, it may yet be taken: the next run tries again.
         if self._journal is not None and not update.given_up:
             self._journal.settled((update.task.task_id, update.task.poll_count))
@@ -386,6 +401,8 @@ class TaskPoller:
         """End what a failed start has begun; the lock is held. No task has been taken for long, if any."""
         self._deadline = Deadline(0)
         self._request_stop()
+        if self._recovery is not None:
+            self._recovery.stop()
         for lane in self._lanes:
             lane.intake.stop()
             lane.slots.close()
@@ -393,6 +410,14 @@ class TaskPoller:
         self._outbox.stop()
         self._resources.close()
         self._ended.set()
+
+    def _wait_for_stop_request(self) -> None:
+        # In steps: of a signal that comes while this thread is on its way into the wait, Python knows only when the
+        # thread runs again, and nothing else would wake it.
+        while True:
+            with contextlib.suppress(queue.Empty):
+                self._stop_requested.get(timeout=SIGNAL_LOOK)
+                return
 
     def _request_stop(self) -> None:
         self._stopping = True

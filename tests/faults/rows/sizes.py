@@ -40,10 +40,11 @@ def _with_storage(scene: Scene) -> None:
     task_type, number = scene.work.task_types[0], _number(scene)
     scene.when_done(scene.scale.tasks // 3)
     before = len(_files(folder))
-    scene.expect([scene.work.start(task_type, {"size": "large"}) for _ in range(number)])
+    outputs = [scene.work.start(task_type, {"size": "large"}) for _ in range(number)]
+    scene.expect(outputs)
     large = [scene.work.start(task_type, {"text": "x" * INPUT}) for _ in range(number)]
     scene.expect(large, seen=INPUT)
-    scene.when_done(scene.scale.tasks * 9 // 10)
+    scene.until(lambda: scene.done() > 0 and all(map(scene.finished, [*outputs, *large])), "the large ones done")
     stored = len(_files(folder)) - before
     scene.fired(min(stored, 2 * number), "payloads too large, in the storage")
 

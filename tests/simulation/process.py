@@ -1,0 +1,381 @@
+"""One life of a worker process: the real poller, assembled as ever, on the simulation's loop instead of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from conductor_grpc.configuration import Configuration
+from conductor_grpc.poller.custody import ANY
+from conductor_grpc.poller.journal import Journal, records
+from conductor_grpc.poller.journal.records import Damage
+from conductor_grpc.poller.recovery import POLLS_OVER, Recovery
+from conductor_grpc.poller.task_poller import TaskPoller
+from conductor_grpc.worker.interface import WorkerInterface
+from conductor_grpc.worker.runner import run_to_wire
+from conductor_grpc.worker.status import TaskResultStatus
+from simulation.clock import Condition, Halted, Signal, WouldBlock
+from simulation.network import AioNetwork, Network
+from simulation.server import TASK_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conductor_grpc.poller.intake import Intake
+    from conductor_grpc.poller.lease import LeaseKeeper
+    from conductor_grpc.worker.result import TaskResult
+    from conductor_grpc.worker.task import Task
+    from simulation.world import World
+
+
+class Process:
+    """Lives until it is killed or told to stop."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.dead = False
+        self.begun: dict[int, str] = {}
+        """Ids of tasks whose worker was called and whose outcome is in no journal yet, by the id of their object."""
+        self._stopping: float | None = None
+        self._loop = world.loop
+        network = Network(world, self)
+        with world.assembling(
+            open_channel=lambda _: network,
+            RestClient=lambda *_, **__: network,
+            Journal=MemoryJournal(self),
+            Slots=functools.partial(Slots, self),
+        ):
+            schedule = world.schedule
+            self.poller = TaskPoller(
+                [Worker(world, schedule.concurrency)],
+                _configuration(schedule.poll_wait_ms, schedule.outbox_limit, schedule.rest, schedule.journal),
+            )
+            self.poller._assemble()
+        self.lane = self.poller._lanes[0]
+        self.custody, self.outbox = self.poller._custody, self.poller._outbox
+        self._make_virtual(self.lane.intake, self.poller._leases)
+
+    def _make_virtual(self, intake: Intake, leases: LeaseKeeper) -> None:
+        """Waits that would block a thread let the loop run, or are made by it."""
+        poller, outbox = self.poller, self.outbox
+        for part in (outbox, leases, intake, poller._recovery, poller._journal):
+            if part is not None:
+                part._on_death = self._died
+        intake._state = cast("Any", Condition(self._loop))
+        outbox._room._fewer = cast("Any", Condition(self._loop))
+        self._due = Signal(self._loop)
+        leases._changed = cast("Any", self._due)
+        self._recovery_ended = Signal(self._loop)
+        if poller._recovery is not None:
+            poller._recovery._ended = cast("Any", self._recovery_ended)
+
+    def live(self) -> None:
+        """What TaskPoller.start() does, and the intake's thread; returns after a stop, raises Halted when killed."""
+        poller = self.poller
+        with self.world.assembling(open_aio_channel=lambda _: AioNetwork(self.world, self)):
+            sending = self._spawn(self.outbox._send_until_stopped())
+            self.outbox._thread = cast("Any", Thread(self._loop, sending))
+            self._spawn(self._keep_leases(poller._leases))
+            if poller._journal is not None and poller._recovery is not None:
+                self._spawn(self._flush(poller._journal))
+                poller._recovery.send_outcomes()
+                self._spawn(self._recover(poller._recovery))
+            poller._started = True
+            self.lane.intake._run()
+        if self._stopping is not None:
+            poller.stop(self._stopping)
+            self.dead = True
+
+    def stop(self, timeout: float) -> None:
+        """SIGTERM."""
+        self._stopping = timeout
+        self.lane.intake.stop()
+        self.lane.slots.close()
+
+    def kill(self) -> None:
+        """SIGKILL: nothing of it happens any more."""
+        self.dead = True
+        for task_id in self.begun.values():
+            self.world.server.tasks[task_id].workflow.allowed += 1
+        self._loop.wake()
+
+    def check(self) -> None:
+        if self.dead or self.world.over:
+            raise Halted
+
+    def holds(self, task_id: str, poll_count: int) -> bool:
+        held = self.custody._held
+        return not self.dead and ((task_id, poll_count) in held or (task_id, ANY) in held)
+
+    @property
+    def idle(self) -> bool:
+        slots = cast("Slots", self.lane.slots)
+        return not (slots.running or slots._waiting or len(self.outbox) or len(self.custody))
+
+    def write(self, record: bytes) -> None:
+        """To the journal's file."""
+        self.check()
+        fault = self.world.write_fault()
+        if fault is None:
+            self.world.disk += record
+            return
+        self.world.disk += {"before": b"", "torn": record[: len(record) // 2], "after": record}[fault.how]
+        if fault.how == "after":
+            self._outcome_written()
+        self.world.kill(fault)
+        raise Halted
+
+    def journaling(self, task: Task, write: Callable[[], None]) -> None:
+        self._outcome_written = lambda: self.begun.pop(id(task), None)
+        try:
+            write()
+        finally:
+            self._outcome_written = lambda: None
+        self.begun.pop(id(task), None)
+
+    _outcome_written: Callable[[], object] = staticmethod(lambda: None)
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._loop.create_task(self._guarded(coroutine))
+        return task
+
+    async def _guarded(self, coroutine: Any) -> None:
+        try:
+            await coroutine
+        except Halted:
+            pass
+        except Exception as error:  # noqa: BLE001 - told as a violation
+            self._died("a part", error)
+
+    def _died(self, part: str, error: BaseException) -> None:
+        if not self.dead and not isinstance(error, Halted):
+            self.world.violation(f"{part} died: {error!r}")
+
+    async def _keep_leases(self, keeper: LeaseKeeper) -> None:
+        while not self.dead:
+            try:
+                keeper._run()
+                break
+            except WouldBlock as wait:
+                await self._due.pause(wait.timeout)
+
+    async def _flush(self, journal: Journal) -> None:
+        while not self.dead:
+            await asyncio.sleep(1.0)
+            if not self.dead:
+                journal.flush()
+
+    async def _recover(self, recovery: Recovery) -> None:
+        """Recovery._run step by step, since its waits are within."""
+        left, began = recovery._left, time.monotonic
+        del began
+        started = self._loop.time()
+        for claim in left.claims:
+            await self._persistently(
+                functools.partial(recovery._persistently, "", functools.partial(recovery._give_up, claim))
+            )
+        for worker in left.workers:
+            await self._persistently(functools.partial(recovery._look, worker))
+        await self._recovery_ended.pause(max(0.0, started + POLLS_OVER - self._loop.time()))
+        for worker in left.workers:
+            if (
+                not self.dead
+                and not recovery.stopping
+                and await self._persistently(functools.partial(recovery._look, worker))
+            ):
+                recovery._journal.forget_worker(worker.worker_id)
+
+    async def _persistently(self, attempt: Callable[[], Any]) -> Any:
+        while not self.dead:
+            try:
+                return attempt()
+            except WouldBlock as wait:  # noqa: PERF203 - its catcher waits and calls again
+                await self._recovery_ended.pause(wait.timeout)
+        return None
+
+
+class Thread:
+    """What a part that runs on the loop has instead."""
+
+    def __init__(self, loop: Any, task: asyncio.Task[None]) -> None:
+        self._loop = loop
+        self._task = task
+        task.add_done_callback(lambda _: loop.wake())
+
+    def is_alive(self) -> bool:
+        return not self._task.done()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._loop.block(self._task.done, timeout)
+
+
+class Worker(WorkerInterface):
+    """Raises, puts off and completes as the job says."""
+
+    def __init__(self, world: World, concurrency: int) -> None:
+        super().__init__(TASK_TYPE, concurrency=concurrency)
+        self._world = world
+
+    def execute(self, task: Task) -> TaskResult:
+        workflow = self._world.server.workflows[int(task.workflow_instance_id)]
+        job, result = workflow.job, self.get_task_result_from_task(task)
+        if workflow.executions <= job.fails:
+            raise RuntimeError("as the job says")
+        if workflow.executions <= job.fails + job.callbacks:
+            result.status = TaskResultStatus.IN_PROGRESS
+            result.callback_after_seconds = 1
+            return result
+        result.status = TaskResultStatus.COMPLETED
+        result.output_data = {"double": 2 * cast("int", task.input_data["n"])}
+        return result
+
+
+class Slots:
+    """Stands for the threads: a task runs for as long as its job says. Otherwise as `poller.slots.Slots`."""
+
+    def __init__(
+        self,
+        process: Process,
+        worker: WorkerInterface,
+        worker_id: str,
+        deliver: Callable[[Task, TaskResult, bytes], None],
+        on_death: object,
+        big_integers: Any,
+        external: Any,
+        leases: LeaseKeeper,
+    ) -> None:
+        del on_death
+        self._process, self._world = process, process.world
+        self._run_to_wire = functools.partial(run_to_wire, big_integers=big_integers, external=external)
+        self._worker, self._worker_id, self._deliver, self._leases = worker, worker_id, deliver, leases
+        self._free = worker.concurrency
+        self._waiting: deque[Task] = deque()
+        self._running: dict[int, Task] = {}
+        self._closed = False
+
+    @property
+    def free(self) -> int:
+        return max(0, self._free)
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def reserve(self, most: int, timeout: float | None = None) -> int:
+        self._world.loop.block(lambda: self._free > 0 or self._closed, timeout)
+        reserved = 0 if self._closed else max(0, min(self._free, most))
+        self._free -= reserved
+        return reserved
+
+    def settle(self, reserved: int, received: int) -> None:
+        self._free += reserved - received
+
+    def submit(self, task: Task, *, late: bool = False) -> None:
+        self._process.check()
+        self._leases.running(task, extend=self._worker.lease, late=late)
+        self._waiting.append(task)
+        self._begin()
+
+    def close(self) -> None:
+        self._closed = True
+        self._world.loop.wake()
+
+    def take_back(self) -> list[Task]:
+        unstarted = list(self._waiting)
+        self._waiting.clear()
+        for task in unstarted:
+            self._leases.ended(task)
+        return unstarted
+
+    def wait_idle(self, timeout: float) -> bool:
+        return self._world.loop.block(lambda: not self._running, timeout)
+
+    def abandon(self) -> list[Task]:
+        abandoned = list(self._running.values())
+        self._running.clear()
+        for task in abandoned:
+            self._leases.ended(task)
+            self._world.server.tasks[task.task_id].workflow.allowed += 1
+        return abandoned
+
+    def runs_on_this_thread(self) -> bool:
+        return False
+
+    def join(self, timeout: float) -> bool:
+        del timeout
+        return True
+
+    def _begin(self) -> None:
+        while self._waiting and len(self._running) < self._worker.concurrency and not self._closed:
+            task = self._waiting.popleft()
+            self._running[id(task)] = task
+            self._process._spawn(self._run(task))
+
+    async def _run(self, task: Task) -> None:
+        if self._process.dead:
+            return
+        workflow = self._world.server.tasks[task.task_id].workflow
+        workflow.executions += 1
+        self._world.executed(workflow)
+        self._process.begun[id(task)] = task.task_id
+        await asyncio.sleep(workflow.job.duration)
+        if self._process.dead:
+            return
+        result, wire = self._run_to_wire(self._worker, task, self._worker_id)
+        if self._running.pop(id(task), None) is not None:
+            self._leases.ended(task)
+            self._deliver(task, result, wire)
+        self._free += 1
+        self._begin()
+        self._world.loop.wake()
+
+
+class MemoryJournal(Journal):
+    """The real journal on a disk that outlives the process."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(Path("memory"), process._died)
+        self._process = process
+
+    def open(self, folder: Path, on_death: object) -> Journal:  # type: ignore[override]
+        del folder, on_death
+        disk = self._process.world.disk
+        for record in records.decode(bytes(disk)):
+            if not isinstance(record, Damage):
+                self._apply(*record)
+        disk[:] = records.FILE_HEADER + b"".join(self._state.records())
+        self._descriptor = 0
+        self._recovered = self._state.recovered()
+        return self
+
+    def finished(self, task: Task, wire: bytes) -> None:
+        self._process.journaling(task, functools.partial(super().finished, task, wire))
+
+    def flush(self) -> None:
+        with self._lock:
+            record = self._take_settled()
+        self._append(record)
+
+    def close(self) -> None:
+        self.flush()
+        self._descriptor = -1
+
+    def _write(self, record: bytes) -> None:
+        self._process.write(record)
+
+
+@functools.cache
+def _configuration(poll_wait_ms: int, outbox_limit: int, rest: bool, journal: bool) -> Configuration:
+    return Configuration(
+        target="127.0.0.1:1",
+        base_url="http://127.0.0.1:1/api" if rest else None,
+        poll_wait_ms=poll_wait_ms,
+        outbox_limit=outbox_limit,
+        drain_timeout=30.0,
+        worker_id="simulated",
+        journal="memory" if journal else None,
+    )
