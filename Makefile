@@ -88,7 +88,7 @@ ctest-sanitized: $(TOOLS)
 	$(WITH_TOOLS) cmake --build --preset sanitize
 	$(WITH_TOOLS) ctest --preset sanitize --output-log $(SANITIZED_LOG)
 
-lint: $(INSTALLED) $(TOOLS) tidy
+lint: $(INSTALLED) $(TOOLS) $(SERVER) tidy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --package conductor_grpc
