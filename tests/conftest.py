@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 # machine that was slow or a number that came up.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and the commands they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RUNNING_SERVER_VARIABLE = "CONDUCTOR_GRPC_TEST_SERVER"
 

@@ -128,4 +128,28 @@ def test_a_watch_sees_what_is_finished_while_it_lasts() -> None:
         custody.take("during")
         custody.release("during")
     custody.take("after")
-    assert seen == {"before", "during"}
+    assert [seen.knows(task_id) for task_id in ("before", "during", "after")] == [True, True, False]
+
+
+def test_two_watches_do_not_end_each_other() -> None:
+    custody = Custody()
+    first, second = custody.watch(), custody.watch()
+    with first as seen:
+        with second:  # equal to the first while both are empty
+            pass
+        custody.take("later")
+    assert seen.knows("later")
+
+
+def test_another_turn_of_a_task_that_is_held_is_not_held() -> None:
+    custody = Custody()
+    custody.take("a", 1)
+    with custody.watch() as seen:
+        assert [seen.holds("a", turn) for turn in (1, 2)] == [True, False]
+
+
+def test_a_task_whose_turn_is_not_known_is_held_in_every_turn() -> None:
+    custody = Custody()
+    custody.take("a")
+    with custody.watch() as seen:
+        assert seen.holds("a", 7)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.cli.server_table import show_server
+from conductor_grpc.cli.signals import LOOK_EVERY
 from conductor_grpc.errors import LauncherError
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def run_embedded(port: int, data: Path | None, *, strict: bool, screen: Console)
     server.start()
     try:
         show_server("Conductor, embedded", _whereabouts(server, database, strict))
-        threading.Event().wait()
+        while True:
+            time.sleep(LOOK_EVERY)
     except KeyboardInterrupt:
         with screen.status("Stopping the server"):
             server.stop()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from conductor_grpc.cli.server_table import show_server
+from conductor_grpc.cli.signals import LOOK_EVERY
 from conductor_grpc.server.real.jar import VERSION, Step
 from conductor_grpc.server.real.launcher import RealServer
 
@@ -37,7 +38,9 @@ def run_real(options: RealOptions, screen: Console) -> None:
     try:
         try:
             show_server(f"Conductor {VERSION}", _whereabouts(server))
-            code = server.wait()
+            code = None
+            while code is None:
+                code = server.wait(LOOK_EVERY)
         except KeyboardInterrupt:
             stop_real(server, screen)
             return
