@@ -135,6 +135,14 @@ class NonRetryableError(ConductorError):
     """
 
 
+class TaskCancelledError(ConductorError):
+    """The task was cancelled while it ran, so nobody waits for its result.
+
+    Raised by a worker whose task was cancelled, it ends the work without a result. From a worker whose task was not,
+    it is an error like any other.
+    """
+
+
 class ForkedChannelError(ConductorError):
     """This gRPC channel was opened before the process forked and cannot be used in the child.
 

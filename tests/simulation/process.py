@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,9 +13,9 @@ from conductor_grpc.poller.custody import ANY
 from conductor_grpc.poller.journal import Journal, records
 from conductor_grpc.poller.journal.records import Damage
 from conductor_grpc.poller.recovery import POLLS_OVER, Recovery
+from conductor_grpc.poller.slots import Slots
 from conductor_grpc.poller.task_poller import TaskPoller
 from conductor_grpc.worker.interface import WorkerInterface
-from conductor_grpc.worker.runner import run_to_wire
 from conductor_grpc.worker.status import TaskResultStatus
 from simulation.clock import Condition, Halted, Signal, WouldBlock
 from simulation.network import AioNetwork, Network
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from conductor_grpc.poller.intake import Intake
     from conductor_grpc.poller.lease import LeaseKeeper
+    from conductor_grpc.poller.slots import Run, Runner, SlotsHooks
     from conductor_grpc.worker.result import TaskResult
     from conductor_grpc.worker.task import Task
     from simulation.world import World
@@ -47,7 +47,7 @@ class Process:
             open_channel=lambda _: network,
             RestClient=lambda *_, **__: network,
             Journal=MemoryJournal(self),
-            Slots=functools.partial(Slots, self),
+            ThreadSlots=functools.partial(SimulatedSlots, self),
         ):
             schedule = world.schedule
             self.poller = TaskPoller(
@@ -113,7 +113,7 @@ class Process:
 
     @property
     def idle(self) -> bool:
-        slots = cast("Slots", self.lane.slots)
+        slots = self.lane.slots
         return not (slots.running or slots._waiting or len(self.outbox) or len(self.custody))
 
     def write(self, record: bytes) -> None:
@@ -234,36 +234,14 @@ class Worker(WorkerInterface):
         return result
 
 
-class Slots:
-    """Stands for the threads: a task runs for as long as its job says. Otherwise as `poller.slots.Slots`."""
+class SimulatedSlots(Slots):
+    """Stand for the threads: a task runs for as long as its job says."""
 
     def __init__(
-        self,
-        process: Process,
-        worker: WorkerInterface,
-        worker_id: str,
-        deliver: Callable[[Task, TaskResult, bytes], None],
-        on_death: object,
-        big_integers: Any,
-        external: Any,
-        leases: LeaseKeeper,
+        self, process: Process, worker: WorkerInterface, run: Runner, hooks: SlotsHooks, leases: LeaseKeeper
     ) -> None:
-        del on_death
-        self._process, self._world = process, process.world
-        self._run_to_wire = functools.partial(run_to_wire, big_integers=big_integers, external=external)
-        self._worker, self._worker_id, self._deliver, self._leases = worker, worker_id, deliver, leases
-        self._free = worker.concurrency
-        self._waiting: deque[Task] = deque()
-        self._running: dict[int, Task] = {}
-        self._closed = False
-
-    @property
-    def free(self) -> int:
-        return max(0, self._free)
-
-    @property
-    def running(self) -> int:
-        return len(self._running)
+        super().__init__(worker, hooks, leases)
+        self._process, self._world, self._run = process, process.world, run
 
     def reserve(self, most: int, timeout: float | None = None) -> int:
         self._world.loop.block(lambda: self._free > 0 or self._closed, timeout)
@@ -271,35 +249,17 @@ class Slots:
         self._free -= reserved
         return reserved
 
-    def settle(self, reserved: int, received: int) -> None:
-        self._free += reserved - received
-
     def submit(self, task: Task, *, late: bool = False) -> None:
         self._process.check()
-        self._leases.running(task, extend=self._worker.lease, late=late)
-        self._waiting.append(task)
-        self._begin()
-
-    def close(self) -> None:
-        self._closed = True
-        self._world.loop.wake()
-
-    def take_back(self) -> list[Task]:
-        unstarted = list(self._waiting)
-        self._waiting.clear()
-        for task in unstarted:
-            self._leases.ended(task)
-        return unstarted
+        super().submit(task, late=late)
 
     def wait_idle(self, timeout: float) -> bool:
         return self._world.loop.block(lambda: not self._running, timeout)
 
-    def abandon(self) -> list[Task]:
-        abandoned = list(self._running.values())
-        self._running.clear()
-        for task in abandoned:
-            self._leases.ended(task)
-            self._world.server.tasks[task.task_id].workflow.allowed += 1
+    def abandon(self) -> list[Run]:
+        abandoned = super().abandon()
+        for run in abandoned:
+            self._world.server.tasks[run.held.task_id].workflow.allowed += 1
         return abandoned
 
     def runs_on_this_thread(self) -> bool:
@@ -309,27 +269,24 @@ class Slots:
         del timeout
         return True
 
-    def _begin(self) -> None:
-        while self._waiting and len(self._running) < self._worker.concurrency and not self._closed:
-            task = self._waiting.popleft()
-            self._running[id(task)] = task
-            self._process._spawn(self._run(task))
+    def _wake_all(self) -> None:
+        self._world.loop.wake()
 
-    async def _run(self, task: Task) -> None:
+    def _begin(self) -> None:
+        while self._waiting and len(self._running) < self._concurrency and not self._closed:
+            self._process._spawn(self._work(self._take()))
+
+    async def _work(self, run: Run) -> None:
         if self._process.dead:
             return
-        workflow = self._world.server.tasks[task.task_id].workflow
+        workflow = self._world.server.tasks[run.held.task_id].workflow
         workflow.executions += 1
         self._world.executed(workflow)
-        self._process.begun[id(task)] = task.task_id
+        self._process.begun[id(run.held)] = run.held.task_id
         await asyncio.sleep(workflow.job.duration)
         if self._process.dead:
             return
-        result, wire = self._run_to_wire(self._worker, task, self._worker_id)
-        if self._running.pop(id(task), None) is not None:
-            self._leases.ended(task)
-            self._deliver(task, result, wire)
-        self._free += 1
+        self._finish(run, self._run(run))
         self._begin()
         self._world.loop.wake()
 

@@ -4,12 +4,27 @@ import threading
 from typing import TYPE_CHECKING
 
 from conductor_grpc import Task, TaskResult, TaskResultStatus, WorkerInterface
-from conductor_grpc.poller.slots import Slots
+from conductor_grpc.errors import TaskCancelledError
+from conductor_grpc.poller.slots import SlotsHooks, ThreadSlots
+from conductor_grpc.worker.context import current_task
+from conductor_grpc.worker.runner import run_to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
+
+    from conductor_grpc.poller.slots import Outcome, Run, Runner
+
+
+def _runner(worker: WorkerInterface) -> Runner:
+    def run(run: Run) -> Outcome | None:
+        try:
+            return run_to_wire(worker, run.task, "me", context=run.context)
+        except TaskCancelledError:
+            return None
+
+    return run
 
 
 class Bench:
@@ -34,12 +49,18 @@ class Bench:
                 result.status = TaskResultStatus.COMPLETED
                 return result
 
-        self.slots = Slots(
-            Worker("work", concurrency=concurrency), "me", self._deliver, lambda _, error: self.deaths.append(error)
+        self.given_up: list[str] = []
+        worker = Worker("work", concurrency=concurrency)
+        hooks = SlotsHooks(
+            self._deliver,
+            lambda task: self.given_up.append(task.task_id),
+            lambda _, error: self.deaths.append(error),
         )
+        self.slots = ThreadSlots(worker, _runner(worker), hooks)
 
     def _deliver(self, task: Task, _result: TaskResult, wire: bytes) -> None:
         assert wire
+        assert not task.input_data, "thousands of results may wait, and an input may have three megabytes"
         with self._changed:
             self.delivered.append(task.task_id)
             self._changed.notify_all()
@@ -47,7 +68,7 @@ class Bench:
     def poll(self, *ids: str, asked: int | None = None) -> None:
         reserved = self.slots.reserve(len(ids) if asked is None else asked)
         for task_id in ids:
-            self.slots.submit(Task(task_id=task_id, workflow_instance_id="w"))
+            self.slots.submit(Task(task_id=task_id, workflow_instance_id="w", input_data={"x": "y"}))
         self.slots.settle(reserved, len(ids))
 
     def wait_delivered(self, count: int) -> None:
@@ -139,7 +160,7 @@ def test_the_result_of_an_abandoned_task_is_dropped_and_told(caplog: pytest.LogC
     assert bench.begun.acquire(timeout=20)
     bench.slots.close()
     assert not bench.slots.wait_idle(0)
-    assert [task.task_id for task in bench.slots.abandon()] == ["a"]
+    assert [run.held.task_id for run in bench.slots.abandon()] == ["a"]
     bench.go.release()
     assert bench.slots.join(20)
     assert bench.delivered == []
@@ -160,3 +181,43 @@ def test_ten_thousand_short_tasks_are_each_delivered_once() -> None:
     assert sorted(bench.delivered, key=int) == [str(index) for index in range(sent)]
     assert bench.slots.free == 50
     assert bench.deaths == []
+
+
+def test_ids_that_a_worker_changes_stay_as_the_server_gave_them() -> None:
+    def spoil(task: Task) -> None:
+        task.task_id = task.workflow_instance_id = None  # type: ignore[assignment]
+        task.poll_count = "many"  # type: ignore[assignment]
+
+    bench = Bench(1, spoil)
+    bench.poll("a")
+    bench.wait_delivered(1)
+    assert bench.delivered == ["a"]
+    assert bench.slots.free == 1 or bench.slots.reserve(1) == 1
+    assert not bench.deaths
+
+
+def test_a_worker_that_lets_its_cancellation_pass_gives_the_task_up() -> None:
+    begun = threading.Event()
+
+    def wait(_task: Task) -> None:
+        begun.set()
+        current_task().cancelled.wait(20)
+        current_task().cancelled.raise_if_set()
+
+    bench = Bench(1, wait)
+    bench.poll("a")
+    assert begun.wait(20)
+    (run,) = bench.slots.long_running(0)
+    assert run.cancelled.set("its workflow was terminated")
+    assert bench.slots.reserve(1, 20) == 1
+    assert (bench.given_up, bench.delivered) == (["a"], [])
+
+
+def test_a_task_that_is_not_cancelled_and_says_so_has_failed() -> None:
+    def lie(_task: Task) -> None:
+        raise TaskCancelledError
+
+    bench = Bench(1, lie)
+    bench.poll("a")
+    bench.wait_delivered(1)
+    assert bench.given_up == []

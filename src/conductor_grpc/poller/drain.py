@@ -104,9 +104,10 @@ def drain(
     # can run one again at once if it is handed back; left alone it would block its workflow until its timeout.
     for each in slots:
         if not deadline.wait(each.wait_idle):
-            for task in each.abandon():
-                logger.warning("task %s (%s) did not end in time and is handed back", task.task_id, task.task_def_name)
-                outbox.put(hand_back(task, Purpose.CANCEL))
+            for run in each.abandon():
+                held = run.held
+                logger.warning("task %s (%s) did not end in time and is handed back", held.task_id, held.task_def_name)
+                outbox.put(hand_back(run.task, Purpose.CANCEL, held))
         else:
             each.join(FLUSH_GRACE)  # nothing runs, so they only have to notice
     # Last, since everything above puts updates into it.

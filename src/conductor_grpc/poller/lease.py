@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conductor_grpc.poller.part import DeathHandler
+    from conductor_grpc.worker.context import Cancellation
     from conductor_grpc.worker.task import Task
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Lease:
     """The task has an outcome. Set before that is given to the outbox, and from then on nothing is extended."""
     in_heap: bool = False
     lost: bool = False
+    cancelled: Cancellation | None = None
 
 
 class LeaseSender(Protocol):
@@ -118,8 +120,11 @@ class LeaseKeeper(BackgroundPart):
         self.lost = 0
         """How many tasks could not be kept, whatever was tried."""
 
-    def running(self, task: Task, *, extend: bool = True, late: bool = False) -> None:
-        """The task is ours from now on, or, if `late`, since nobody knows when. Never blocks long."""
+    def running(
+        self, task: Task, cancelled: Cancellation | None = None, *, extend: bool = True, late: bool = False
+    ) -> None:
+        """The task is ours from now on, or, if `late`, since nobody knows when; `cancelled` is set should it be lost.
+        Never blocks long."""
         seconds = task.response_timeout_seconds
         if seconds <= 0:
             return
@@ -127,6 +132,7 @@ class LeaseKeeper(BackgroundPart):
         lease = Lease(
             task.task_id, task.workflow_instance_id, task.worker_id, task.task_def_name, seconds, began=now, renewed=now
         )
+        lease.cancelled = cancelled
         with self._changed:
             self._leases[id(task)] = lease
             if extend and self._support is not LeaseSupport.NO:
@@ -242,14 +248,19 @@ class LeaseKeeper(BackgroundPart):
                 return
             lease.lost = True
             self.lost += 1
+        why = (
+            "is not known to the server any more"
+            if extended is Extended.GONE
+            else f"could not be kept beyond its response timeout of {lease.seconds:g} s"
+        )
         logger.warning(
             "task %s of type %r %s: it may be running elsewhere by now, and its result be ignored",
             lease.task_id,
             lease.task_def_name,
-            "is not known to the server any more"
-            if extended is Extended.GONE
-            else f"could not be kept beyond its response timeout of {lease.seconds:g} s",
+            why,
         )
+        if lease.cancelled is not None:
+            lease.cancelled.set(f"it {why}")
 
     def _schedule(self, lease: Lease, due: float) -> None:
         """The lock is held."""

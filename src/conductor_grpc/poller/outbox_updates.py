@@ -10,7 +10,7 @@ from typing import Final
 from conductor_grpc.payload import Layout
 from conductor_grpc.worker.result import TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
-from conductor_grpc.worker.task import Task
+from conductor_grpc.worker.task import Task, without_payload
 
 logger = logging.getLogger(__name__)
 
@@ -59,22 +59,24 @@ class Update:
 
 
 def result_update(task: Task, result: TaskResult, wire: bytes) -> Update:
-    """The update that carries a worker's result."""
+    """The update that carries a worker's result; `task` is kept, so it should have no payload."""
     repeatable = result.status is not TaskResultStatus.IN_PROGRESS
-    return Update(_without_payload(task), Purpose.RESULT, wire, repeatable)
+    return Update(task, Purpose.RESULT, wire, repeatable)
 
 
-def hand_back(task: Task, purpose: Purpose = Purpose.HAND_BACK) -> Update:
-    """The update that puts a task back on its queue.
+def hand_back(task: Task, purpose: Purpose = Purpose.HAND_BACK, held: Task | None = None) -> Update:
+    """The update that puts a task back on its queue. `held`: with the ids to go by, where a worker may have changed
+    those of `task`.
 
     IN_PROGRESS without a delay does that. The server replaces the task's output and reason by those of the
     update, so what the task came with is sent along.
     """
+    held = without_payload(task) if held is None else held
     result = TaskResult(
-        workflow_instance_id=task.workflow_instance_id,
-        task_id=task.task_id,
+        workflow_instance_id=held.workflow_instance_id,
+        task_id=held.task_id,
         status=TaskResultStatus.IN_PROGRESS,
-        worker_id=task.worker_id,
+        worker_id=held.worker_id,
     )
     try:
         result.reason_for_incompletion = task.reason_for_incompletion
@@ -83,10 +85,10 @@ def hand_back(task: Task, purpose: Purpose = Purpose.HAND_BACK) -> Update:
             result.external_output_payload_storage_path = task.external_output_payload_storage_path
         wire = result.to_wire("string") + _output_message(task)
     except Exception as error:  # noqa: BLE001 - the task is the worker's, which may have put anything there, or does so now
-        logger.warning("task %s is handed back without its earlier output: %s", task.task_id, error)
+        logger.warning("task %s is handed back without its earlier output: %s", held.task_id, error)
         result.reason_for_incompletion, result.output_data = "", {}
         wire = result.to_wire("string")
-    return Update(_without_payload(task), purpose, wire, repeatable=False)
+    return Update(held, purpose, wire, repeatable=False)
 
 
 def _output_message(task: Task) -> bytes:
@@ -94,14 +96,3 @@ def _output_message(task: Task) -> bytes:
     if not task.output_message:
         return b""
     return _REQUEST.encode((_OUTPUT_MESSAGE.encode((task.output_message,)),))
-
-
-def _without_payload(task: Task) -> Task:
-    return Task(
-        task_id=task.task_id,
-        workflow_instance_id=task.workflow_instance_id,
-        task_def_name=task.task_def_name,
-        worker_id=task.worker_id,
-        poll_count=task.poll_count,
-        response_timeout_seconds=task.response_timeout_seconds,
-    )

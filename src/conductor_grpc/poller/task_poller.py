@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.configuration import Configuration
-from conductor_grpc.errors import PollerError, WorkerDefinitionError
+from conductor_grpc.errors import PollerError, TaskCancelledError, WorkerDefinitionError
 from conductor_grpc.poller.custody import Custody
 from conductor_grpc.poller.drain import Deadline, DrainReport, drain
 from conductor_grpc.poller.health import PollerHealth, WorkerHealth
@@ -22,10 +22,10 @@ from conductor_grpc.poller.intake import Intake, IntakeHooks
 from conductor_grpc.poller.journal import Journal
 from conductor_grpc.poller.lease import LeaseKeeper
 from conductor_grpc.poller.outbox import Outbox
-from conductor_grpc.poller.outbox_updates import Update, result_update
+from conductor_grpc.poller.outbox_updates import Purpose, Update, hand_back, result_update
 from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, RestReclaim, TaskFinder
 from conductor_grpc.poller.recovery import Recovery
-from conductor_grpc.poller.slots import Slots
+from conductor_grpc.poller.slots import SlotsHooks, ThreadSlots
 from conductor_grpc.poller.sources import GrpcSource, RestSource, Unreadable
 from conductor_grpc.poller.storage_check import StorageCheck
 from conductor_grpc.transport.channel import Channel, open_channel
@@ -34,7 +34,7 @@ from conductor_grpc.transport.server_version import LeaseSupport, lease_support
 from conductor_grpc.worker.external_payload import ExternalPayloads
 from conductor_grpc.worker.interface import WorkerInterface, check_worker
 from conductor_grpc.worker.result import TaskResult
-from conductor_grpc.worker.runner import MAX_UPDATE_BYTES
+from conductor_grpc.worker.runner import MAX_UPDATE_BYTES, run_to_wire
 from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
     from typing_extensions import Self
+
+    from conductor_grpc.poller.slots import Outcome, Run, Runner, Slots
 
 logger = logging.getLogger(__name__)
 
@@ -294,15 +296,8 @@ class TaskPoller:
     ) -> _Lane:
         task_type = worker.task_definition_name
         domain = worker.domain or self.configuration.domain
-        slots = Slots(
-            worker,
-            worker_id,
-            self._deliver,
-            self._on_death,
-            self.configuration.big_integers,
-            self._external,
-            self._leases,
-        )
+        hooks = SlotsHooks(self._deliver, self._give_up, self._on_death)
+        slots = ThreadSlots(worker, self._runner(worker, worker_id), hooks, self._leases)
         intake = Intake(
             task_type=task_type,
             worker_id=worker_id,
@@ -324,6 +319,19 @@ class TaskPoller:
             if task_type in self._journal.recover().integer_types:
                 intake.expect_integers()
         return _Lane(worker, domain, intake, slots)
+
+    def _runner(self, worker: WorkerInterface, worker_id: str) -> Runner:
+        big_integers, external = self.configuration.big_integers, self._external
+
+        def run(run: Run) -> Outcome | None:
+            try:
+                return run_to_wire(
+                    worker, run.task, worker_id, big_integers=big_integers, external=external, context=run.context
+                )
+            except TaskCancelledError:
+                return None
+
+        return run
 
     def _external_payloads(self, channel: Channel, rest: RestClient | None) -> ExternalPayloads | None:
         configuration = self.configuration
@@ -359,6 +367,11 @@ class TaskPoller:
         if self._journal is not None:
             self._journal.finished(task, wire)
         self._outbox.put(result_update(task, result, wire))
+
+    def _give_up(self, task: Task) -> None:
+        update = hand_back(task, Purpose.CANCEL)
+        update.attempts = 1  # by now it may be with another worker, or ended: the outbox asks before it sends
+        self._outbox.put(update)
 
     def _unreadable(self, worker_id: str, item: Unreadable) -> None:
         logger.error("task %s cannot be run: %s", item.task_id, item.error)

@@ -6,11 +6,18 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Final, Literal
 
-from conductor_grpc.errors import InputError, NonRetryableError, PayloadEncodeError, WorkerDefinitionError
+from conductor_grpc.errors import (
+    InputError,
+    NonRetryableError,
+    PayloadEncodeError,
+    TaskCancelledError,
+    WorkerDefinitionError,
+)
+from conductor_grpc.worker.context import TaskContext, running
 from conductor_grpc.worker.failure import reason_of, traceback_of
 from conductor_grpc.worker.result import MAX_LOG_BYTES, MAX_REASON_BYTES, TaskLog, TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
-from conductor_grpc.worker.task import Task
+from conductor_grpc.worker.task import Task, without_payload
 from conductor_grpc.worker.text import bounded
 
 if TYPE_CHECKING:
@@ -63,18 +70,28 @@ def run_to_wire(
     *,
     big_integers: BigIntegers = "error",
     external: ExternalPayloads | None = None,
+    context: TaskContext | None = None,
 ) -> tuple[TaskResult, bytes]:
-    """As `run_worker`, with the serialised UpdateTaskRequest of the result.
+    """As `run_worker`, with the serialised UpdateTaskRequest of the result. The worker sees `context`, if given, as its
+    `current_task()`.
 
     With `external`, a payload that lies in external storage is fetched for the worker, and an output that is too
     large goes there; where that fails, so does the task (FAILED), and the reason says why.
 
     Only encoding tells whether an output can be sent, so the bytes are there anyway and a poller need not
     make them again.
+
+    Raises:
+        TaskCancelledError: The task was cancelled, and the worker let it pass: there is no result.
     """
+    # A worker may put anything into its task, so what must be right is remembered.
+    held = without_payload(task or Task())
+    context = context or TaskContext(task or Task())
     logs: list[TaskLog] = []
     try:
-        result = _usable(worker.execute(_runnable(task, external)), task or Task(), worker_id)
+        with running(context):
+            returned = worker.execute(_runnable(task, external))
+        result = _usable(returned, held, worker_id)
         logs = result.logs
         wire = result.to_wire(big_integers)
         if external is not None:
@@ -86,8 +103,11 @@ def run_to_wire(
                 " Configuration(external_payload_storage=...)",
                 "output",
             )
-    except BaseException as error:  # noqa: BLE001 - a task without an outcome blocks its workflow
-        result = _failure(task or Task(), worker_id, error, logs)
+    except BaseException as error:
+        if isinstance(error, TaskCancelledError) and context.cancelled.is_set():
+            raise
+        # Whatever else it is: a task without an outcome blocks its workflow.
+        result = _failure(held, worker_id, error, logs)
         wire = result.to_wire()
     return result, wire
 

@@ -196,3 +196,15 @@ _LAYOUT: Final = Layout([each.metadata["wire"] for each in _WIRE_FIELDS])
 _STATUS: Final = [each.name for each in _WIRE_FIELDS].index("status")
 _TASK_ID: Final = [each.name for each in _WIRE_FIELDS].index("task_id")
 _JSON_FIELDS: Final = _json_fields()
+
+
+def without_payload(task: Task) -> Task:
+    """What the server needs to know a task by, and how long it waits for its result."""
+    return Task(
+        task_id=task.task_id,
+        workflow_instance_id=task.workflow_instance_id,
+        task_def_name=task.task_def_name,
+        worker_id=task.worker_id,
+        poll_count=task.poll_count,
+        response_timeout_seconds=task.response_timeout_seconds,
+    )
