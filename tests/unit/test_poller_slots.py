@@ -164,7 +164,7 @@ def test_the_result_of_an_abandoned_task_is_dropped_and_told(caplog: pytest.LogC
     bench.go.release()
     assert bench.slots.join(20)
     assert bench.delivered == []
-    assert "result is dropped" in caplog.text
+    assert "so that is dropped" in caplog.text
 
 
 def test_ten_thousand_short_tasks_are_each_delivered_once() -> None:
