@@ -97,7 +97,7 @@ lint: $(INSTALLED) $(TOOLS) $(SERVER) tidy
 tidy: $(TOOLS)
 	$(WITH_TOOLS) cmake --preset tidy -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" \
 	  -DPython_EXECUTABLE=$(BIN)/python
-	$(WITH_TOOLS) cmake --build --preset tidy --target _core fuzz_decode
+	$(WITH_TOOLS) cmake --build --preset tidy --target _core cancellable fuzz_decode
 
 pytest: $(INSTALLED) $(TOOLS) $(SERVER)
 	$(BIN)/coverage run -m pytest

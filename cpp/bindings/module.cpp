@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "cancellation_flag.hpp"
 #include "conductor_grpc/value_reader.hpp"
 #include "conductor_grpc/wire.hpp"
 #include "conductor_grpc/wire_writer.hpp"
@@ -46,11 +47,13 @@ py::bytes encode_layout(const python::PythonLayout& layout, py::handle values, s
 
 } // namespace
 
-// No lock of the interpreter needed: the only state is that of each Layout, which looks after itself (KeyCache).
+// No lock of the interpreter needed: the only state is that of each Layout, which looks after itself (KeyCache), and
+// of each CancellationFlag, which is atomic.
 PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     module.attr("__version__") = CONDUCTOR_GRPC_VERSION;
     python::register_errors();
     python::register_sum(module);
+    python::register_cancellation_flag(module);
     module.def("encode_map", &encode_map, py::arg("mapping"), py::arg("field_number"),
                py::arg("big_integers") = "error");
     module.def("decode_map", &decode_map, py::arg("data"), py::arg("field_number"));

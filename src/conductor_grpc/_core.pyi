@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, CapsuleType
 
 from conductor_grpc.payload.plain import JsonValue
 
@@ -67,4 +67,23 @@ class Layout:
 
         Raises PayloadEncodeError (its `path` starts with the key within a map, and is "" for a plain field),
         ValueError for a wrong number of values or a bad `big_integers`, TypeError if `values` is no list or tuple.
+        """
+
+@final
+class CancellationFlag:
+    """Tells code that runs without the interpreter's lock that its task was cancelled: an atomic, false at first.
+
+    A C++ function takes it as a `conductor_grpc::Cancellation`, see docs/native.md. Thread-safe; never blocks.
+    """
+
+    def __init__(self) -> None: ...
+    def set(self) -> None:
+        """For good: a flag is not used again."""
+
+    def is_set(self) -> bool: ...
+    @property
+    def capsule(self) -> CapsuleType:
+        """The address of the flag, a `const std::atomic<bool>*` under the name `conductor_grpc.cancellation`.
+
+        For any other way of binding than pybind11. Valid while the capsule lives, which keeps the flag alive.
         """
