@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from conductor_grpc.errors import ConfigurationError
 from conductor_grpc.transport import addresses
+from conductor_grpc.transport.call_headers import CallHeaders
+from conductor_grpc.transport.plaintext import check_credentials
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from conductor_grpc.payload.external import ExternalPayloadStorage
+    from conductor_grpc.transport.authentication import AuthenticationSettings
+    from conductor_grpc.transport.tls import TlsSettings
 
 TARGET_VARIABLE = "CONDUCTOR_GRPC_TARGET"
 BASE_URL_VARIABLE = "CONDUCTOR_SERVER_URL"
@@ -52,11 +58,27 @@ class Configuration:
     """The server's REST address: `http(s)://host[:port]/path`, no trailing slash, `/api` where no path was
     given. Used for what gRPC cannot carry (tasks that hold JSON integers). None: REST is not available."""
 
+    authentication_settings: AuthenticationSettings | None
+    """The access key for a server that asks for a token: got by `POST {base_url}/token`, sent with every call as
+    `x-authorization`, renewed in time. None: no token. Never taken from the environment by itself, see
+    `AuthenticationSettings.from_environment`."""
+
     debug: bool
     """True: `configure_logging()` makes the package log at DEBUG."""
 
     target: str
     """The server's gRPC address: `host:port` or another form of gRPC name (`dns:///`, `unix:`, `ipv4:`)."""
+
+    tls: TlsSettings | None
+    """TLS to `target`, and whom to trust and what to show there and at a `base_url` with https. None: no TLS to
+    `target`, and at a `base_url` with https the authorities of this machine."""
+
+    headers: CallHeaders
+    """Sent with every call, over gRPC and REST, as `{"x-tenant": "a"}`. Its repr shows no value."""
+
+    allow_plaintext_credentials: bool
+    """True: the access key, tokens and headers such as `authorization` may go to another host without TLS, where
+    whoever is on the way can read them. False: ConfigurationError."""
 
     worker_id: str
     """The name under which this process polls. Default: `hostname-pid-random`, the same for all
@@ -84,6 +106,10 @@ class Configuration:
     """Seconds for which a task that exceeds its response timeout is kept by extending its lease, more than 0;
     None: for as long as it runs."""
 
+    cancellation_check: float | None
+    """Seconds that a task runs before the poller asks the server whether it is still wanted, and between two such
+    looks, more than 0; None: it never asks. At most 20 looks a second, whatever the number of tasks."""
+
     call_timeout: float
     """Seconds until a call without a deadline of its own fails, more than 0. Long polls set their own."""
 
@@ -109,8 +135,12 @@ class Configuration:
         self,
         base_url: str | None = None,
         debug: bool = False,
+        authentication_settings: AuthenticationSettings | None = None,
         *,
         target: str | None = None,
+        tls: TlsSettings | None = None,
+        headers: Mapping[str, str] | None = None,
+        allow_plaintext_credentials: bool = False,
         worker_id: str | None = None,
         domain: str | None = None,
         big_integers: Literal["error", "string"] = "error",
@@ -119,21 +149,27 @@ class Configuration:
         outbox_limit: int = 1000,
         outbox_bytes: int = 64 * 1024 * 1024,
         lease_limit: float | None = None,
+        cancellation_check: float | None = 5.0,
         call_timeout: float = 30.0,
         journal: str | Path | None = None,
         external_payload_storage: ExternalPayloadStorage | None = None,
         external_payload_threshold: int = SERVER_PAYLOAD_THRESHOLD,
         external_payload_limit: int = SERVER_PAYLOAD_LIMIT,
     ) -> None:
-        if not isinstance(debug, bool):
-            raise ConfigurationError(f"debug {debug!r}: expected True or False")
+        for name, flag in (("debug", debug), ("allow_plaintext_credentials", allow_plaintext_credentials)):
+            if not isinstance(flag, bool):
+                raise ConfigurationError(f"{name} {flag!r}: expected True or False")
         if big_integers not in ("error", "string"):
             raise ConfigurationError(f"big_integers {big_integers!r}: expected 'error' or 'string'")
         resolved_target, resolved_base_url = _resolve_addresses(target, base_url)
         values: dict[str, object] = {
             "base_url": resolved_base_url,
+            "authentication_settings": authentication_settings,
             "debug": debug,
             "target": resolved_target,
+            "tls": tls,
+            "headers": CallHeaders(headers),
+            "allow_plaintext_credentials": allow_plaintext_credentials,
             "worker_id": default_worker_id() if worker_id is None else _name("worker_id", worker_id),
             "domain": _name("domain", domain) if domain else None,
             "big_integers": big_integers,
@@ -142,6 +178,9 @@ class Configuration:
             "outbox_limit": _whole("outbox_limit", outbox_limit, 1, None),
             "outbox_bytes": _whole("outbox_bytes", outbox_bytes, 1, None),
             "lease_limit": None if lease_limit is None else _seconds("lease_limit", lease_limit, zero=False),
+            "cancellation_check": (
+                None if cancellation_check is None else _seconds("cancellation_check", cancellation_check, zero=False)
+            ),
             "call_timeout": _seconds("call_timeout", call_timeout, zero=False),
             "journal": _folder("journal", os.environ.get(JOURNAL_VARIABLE) if journal is None else journal),
             "external_payload_storage": _storage(external_payload_storage),
@@ -150,6 +189,7 @@ class Configuration:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        check_credentials(self)
 
     def with_changes(self, **changes: Any) -> Configuration:
         """A copy with some settings changed. The others stay as they are, also a base_url or journal of None.

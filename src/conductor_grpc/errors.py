@@ -143,6 +143,13 @@ class TaskCancelledError(ConductorError):
     """
 
 
+class WorkerProcessError(ConductorError):
+    """The process that ran the task has died.
+
+    Not raised by anything: it is the reason of the task's failure. Workers with `executor="process"` only.
+    """
+
+
 class ForkedChannelError(ConductorError):
     """This gRPC channel was opened before the process forked and cannot be used in the child.
 
@@ -246,6 +253,18 @@ class AuthenticationError(ServerError):
     """The server, or a proxy before it, does not accept the credentials."""
 
     kind = ErrorKind.AUTH
+
+
+class TlsError(AuthenticationError):
+    """No call was made, for one end of the connection does not accept what the other shows in TLS."""
+
+
+class TokenError(AuthenticationError):
+    """No call was made, for the token service does not give a token for this key."""
+
+
+class TokenUnavailableError(UnavailableError):
+    """No call was made, for the token service cannot be reached or failed, and there is no token."""
 
 
 class TransientError(ServerError):

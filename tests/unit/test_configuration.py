@@ -139,6 +139,8 @@ def test_the_environment_is_read_at_construction_only(monkeypatch: pytest.Monkey
         ({"outbox_limit": -1}, ["outbox_limit -1", ">= 1"]),
         ({"outbox_limit": True}, ["outbox_limit True"]),
         ({"outbox_bytes": 0}, ["outbox_bytes 0", ">= 1"]),
+        ({"cancellation_check": 0}, ["cancellation_check 0", "> 0"]),
+        ({"cancellation_check": "5s"}, ["cancellation_check '5s'", "seconds"]),
         ({"lease_limit": 0}, ["lease_limit 0", "> 0"]),
         ({"lease_limit": "1h"}, ["lease_limit '1h'", "seconds"]),
         ({"drain_timeout": -0.1}, ["drain_timeout -0.1", ">= 0"]),

@@ -73,7 +73,8 @@ def test_a_users_own_subclass_survives_pickling() -> None:
 
 
 def test_every_kind_has_exactly_one_leaf() -> None:
-    leaves = [cls for cls in subclasses(ServerError) if cls is not ServerError]
+    # What is below these says more of the reason; its kind is that of its base.
+    leaves = ServerError.__subclasses__()
     assert sorted(leaf.kind.value for leaf in leaves) == sorted(kind.value for kind in ErrorKind)
 
 

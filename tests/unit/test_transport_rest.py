@@ -26,6 +26,7 @@ from conductor_grpc.errors import (
     PayloadDecodeError,
     ServerError,
     ThrottledError,
+    TlsError,
     TransientError,
     UnavailableError,
     UnknownServerError,
@@ -309,7 +310,7 @@ def test_a_port_that_speaks_something_else() -> None:
 
 def test_plain_http_where_tls_is_expected(answers: Answers) -> None:
     url = answers.base_url.replace("http:", "https:")
-    with RestClient(url) as client, pytest.raises(UnavailableError, match="SSL"):
+    with RestClient(url) as client, pytest.raises(TlsError, match="does not speak TLS"):
         client.version()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from conductor_grpc.cli.security import security_options
 from conductor_grpc.configuration import BASE_URL_VARIABLE, TARGET_VARIABLE, Configuration
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def connection_options(command: Callable[..., Result]) -> Callable[..., Result]:
         show_default=True,
         help="What to do with an integer beyond 2**53, which gRPC cannot carry: refuse it, or send it as text.",
     )
+    @security_options
     @click.option("--debug", is_flag=True, help="Log in detail on stderr, tracebacks of errors included.")
     @functools.wraps(command)
     def with_configuration(
@@ -44,9 +46,10 @@ def connection_options(command: Callable[..., Result]) -> Callable[..., Result]:
         base_url: str | None,
         big_integers: Literal["error", "string"],
         debug: bool,
+        security: dict[str, Any],
         **kwargs: Any,
     ) -> Result:
-        configuration = Configuration(base_url, debug, target=target, big_integers=big_integers)
+        configuration = Configuration(base_url, debug, target=target, big_integers=big_integers, **security)
         configuration.configure_logging()
         return command(*args, configuration=configuration, **kwargs)
 

@@ -15,6 +15,7 @@ from conductor_grpc.cli.journal_folder import default_folders
 from conductor_grpc.cli.worker_search import find_workers
 from conductor_grpc.configuration import JOURNAL_VARIABLE
 from conductor_grpc.errors import JournalError
+from conductor_grpc.poller.journal import adopt
 from conductor_grpc.poller.task_poller import TaskPoller
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def run_command(
     run: instances of WorkerInterface, functions under @worker_task, lists of them. NAME is one of them, or a list,
     or a function that returns the one or the other.
 
-    A second signal hands running tasks back at once. The exit code is 1 if a result could not be sent.
+    After a second signal running tasks have two seconds to end, after a third none; then they are handed back. The
+    exit code is 1 if a result could not be sent.
 
     Should the process be killed, the next one with the same journal sends the results that the server has not got
     and hands back the tasks that were running.
@@ -96,6 +98,7 @@ def _run_with_default_journal(workers: list[WorkerInterface], configuration: Con
     for folder in default_folders(configuration, workers):
         # Refused before anything is polled. Another process with the same workers is nothing unusual.
         with contextlib.suppress(JournalError):
+            adopt(folder)
             return TaskPoller(workers, configuration.with_changes(journal=folder)).run()
     raise AssertionError("unreachable")
 

@@ -10,7 +10,7 @@ from conductor_grpc.errors import ExternalPayloadError, UnknownServerError, Unma
 from conductor_grpc.payload.external.access import read_payload
 from conductor_grpc.transport.channel import Channel, open_channel
 from conductor_grpc.transport.methods import raw_stream, raw_unary
-from conductor_grpc.transport.rest import RestClient
+from conductor_grpc.transport.rest import open_rest_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from conductor_grpc.payload import JsonValue
     from conductor_grpc.transport.methods import RawStream, RawUnary
+    from conductor_grpc.transport.rest import RestClient
 
 
 UNREADABLE = (UnmappablePayloadError, UnknownServerError)
@@ -94,11 +95,9 @@ class ServiceClient:
 
     def _rest_client(self) -> RestClient | None:
         """The client for what gRPC cannot carry; None where the configuration names no REST address."""
-        if self.configuration.base_url is None:
-            return None
         with self._opening_rest:
             if self._rest is None:
-                self._rest = RestClient(self.configuration.base_url, timeout=self.configuration.call_timeout)
+                self._rest = open_rest_client(self.configuration)
             return self._rest
 
 

@@ -10,9 +10,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from conductor_grpc.errors import ClosedChannelError, ForkedChannelError
+from conductor_grpc.transport.classify import from_rpc_error
+from conductor_grpc.transport.security import Security
+
+if TYPE_CHECKING:
+    import grpc
+
+    from conductor_grpc.errors import ServerError
 
 # A counter costs one comparison per call, where asking for the process id is a system call.
 _forks = 0
@@ -37,9 +44,9 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 class Access:
     """What all calls of one channel share: where they go, how long they may take, whether they may go."""
 
-    __slots__ = ("_forks", "closed", "target", "timeout")
+    __slots__ = ("_forks", "closed", "security", "target", "timeout")
 
-    def __init__(self, target: str, timeout: float) -> None:
+    def __init__(self, target: str, timeout: float, security: Security | None = None) -> None:
         """Raises ForkedChannelError in a process that cannot use gRPC because of how it was forked."""
         if _forked_inside_grpc:
             raise ForkedChannelError(
@@ -48,6 +55,7 @@ class Access:
             )
         self.target = target
         self.timeout = timeout
+        self.security = security or Security()
         self.closed = False
         self._forks = _forks
 
@@ -71,6 +79,10 @@ class Access:
         """The thread that entered has returned."""
         if self._forks == _forks:
             next(_returned)
+
+    def error(self, error: grpc.RpcError, path: str) -> ServerError:
+        """The error of this package for a call of `path` that failed, to be raised `from` it."""
+        return from_rpc_error(error, path, self.target, self.security)
 
     def refuse(self, path: str) -> NoReturn:
         """Raise the error that says why `path` cannot be called."""

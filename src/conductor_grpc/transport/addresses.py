@@ -126,6 +126,13 @@ def local_host_of_target(target: str) -> str | None:
     return host if is_local(host) else None
 
 
+def stays_on_this_machine(target: str) -> bool:
+    """Whether what goes to a checked target cannot leave this machine."""
+    # Another authority than the machine's own may have its own idea of "localhost".
+    asks_elsewhere = target.startswith("dns://") and not target.startswith("dns:///")
+    return target.startswith(_SOCKET_SCHEMES) or (local_host_of_target(target) is not None and not asks_elsewhere)
+
+
 def host_of_base_url(base_url: str) -> str:
     """The host of a normalised base URL, an IPv6 address in brackets."""
     host = urlsplit(base_url).hostname or ""

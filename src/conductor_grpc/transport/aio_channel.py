@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
-from conductor_grpc.transport.classify import from_rpc_error
+from conductor_grpc.errors import AuthenticationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from conductor_grpc.transport.access import Access
+    from conductor_grpc.transport.credentials import Metadata
 
 
 class AioChannel:
@@ -71,12 +72,26 @@ class AioUnary:
         self._access = access
 
     async def __call__(self, request: bytes, timeout: float | None = None) -> bytes:
+        credentials = self._access.security.credentials
+        if credentials is None:
+            return await self._call(request, timeout, None)
+        self._access.check(self._path)
+        sent = await credentials.obtain_async()
+        try:
+            return await self._call(request, timeout, sent)
+        except AuthenticationError as error:
+            if not credentials.replace(sent, error):
+                raise
+        return await self._call(request, timeout, await credentials.obtain_async())
+
+    async def _call(self, request: bytes, timeout: float | None, metadata: Metadata | None) -> bytes:
         access = self._access
         access.check(self._path)
+        timeout = access.timeout if timeout is None else timeout
         try:
-            return await self._inner(request, timeout=access.timeout if timeout is None else timeout)
+            return await self._inner(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self._path, access.target) from error
+            raise access.error(error, self._path) from error
         except asyncio.CancelledError:
             _refuse_if_closed(access, self._path)
             raise

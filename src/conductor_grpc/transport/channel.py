@@ -11,10 +11,12 @@ from grpc.experimental import ChannelOptions
 from conductor_grpc.transport.access import Access
 from conductor_grpc.transport.addresses import local_host_of_target
 from conductor_grpc.transport.aio_channel import AioChannel
+from conductor_grpc.transport.security import security_of
 from conductor_grpc.transport.sync_channel import Channel
 
 if TYPE_CHECKING:
     from conductor_grpc.configuration import Configuration
+    from conductor_grpc.transport.tls import LoadedTls
 
 __all__ = ["AioChannel", "Channel", "open_aio_channel", "open_channel"]
 
@@ -30,9 +32,14 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # A connection whose other end is gone, behind a load balancer that still acknowledges, shows only by a ping. The
     # server closes one that pings three times within five minutes each, but counts anew whenever it sends something,
     # and gRPC pings only a connection that has calls and has been silent for this long: polls are answered every
-    # five seconds. (grpc-java's KeepAliveEnforcer, 3.32.1.)
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # five seconds. So that is the fourth ping after 32 s, when calls have waited for all of their deadline, or nearly.
+    # (grpc-java's KeepAliveEnforcer, 3.32.1.)
+    ("grpc.keepalive_time_ms", 8_000),
+    # The kernel's patience with data that is not acknowledged (TCP_USER_TIMEOUT).
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # And gRPC's with a ping: by default a minute, which the timeout above does not shorten (grpcio 1.85). It counts
+    # for the pings by which gRPC measures bandwidth too, and while one of those is open no other is sent.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 0),
     # A poll repeated below the poller strands the tasks of the first attempt.
     ("grpc.enable_retries", 0),
@@ -56,19 +63,37 @@ _LOCAL_OPTION = ("grpc.enable_http_proxy", 0)
 def open_channel(configuration: Configuration) -> Channel:
     """A channel to `configuration.target`. Does not connect yet: a wrong address shows at the first call.
 
-    Raises ForkedChannelError in a process forked while gRPC calls were running.
+    Raises ForkedChannelError in a process forked while gRPC calls were running, ConfigurationError if a file of
+    `configuration.tls` cannot be used any more.
     """
-    access = Access(configuration.target, configuration.call_timeout)
-    options = (*_options(configuration.target), _SYNC_OPTION)
-    return Channel(grpc.insecure_channel(configuration.target, options=options), access)
+    access = _access(configuration)
+    options = (*_options(configuration), _SYNC_OPTION)
+    if access.security.tls is None:
+        return Channel(grpc.insecure_channel(configuration.target, options=options), access)
+    return Channel(grpc.secure_channel(configuration.target, _tls(access.security.tls), options=options), access)
 
 
 def open_aio_channel(configuration: Configuration) -> AioChannel:
     """A channel to `configuration.target` for the running event loop; otherwise like `open_channel`."""
-    access = Access(configuration.target, configuration.call_timeout)
-    options = _options(configuration.target)
-    return AioChannel(grpc.aio.insecure_channel(configuration.target, options=options), access)
+    access = _access(configuration)
+    options = _options(configuration)
+    if access.security.tls is None:
+        return AioChannel(grpc.aio.insecure_channel(configuration.target, options=options), access)
+    return AioChannel(grpc.aio.secure_channel(configuration.target, _tls(access.security.tls), options=options), access)
 
 
-def _options(target: str) -> tuple[tuple[str, int], ...]:
-    return _OPTIONS if local_host_of_target(target) is None else (*_OPTIONS, _LOCAL_OPTION)
+def _access(configuration: Configuration) -> Access:
+    return Access(configuration.target, configuration.call_timeout, security_of(configuration))
+
+
+def _tls(tls: LoadedTls) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
+
+
+def _options(configuration: Configuration) -> tuple[tuple[str, int | str], ...]:
+    options: tuple[tuple[str, int | str], ...] = _OPTIONS
+    if local_host_of_target(configuration.target) is not None:
+        options = (*options, _LOCAL_OPTION)
+    if configuration.tls is not None and configuration.tls.server_name is not None:
+        options = (*options, ("grpc.ssl_target_name_override", configuration.tls.server_name))
+    return options

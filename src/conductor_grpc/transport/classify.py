@@ -8,13 +8,18 @@ from code, exception class and text together. The tables below are that knowledg
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import grpc
 
 from conductor_grpc import errors
 from conductor_grpc.errors import ErrorKind, ServerError
+from conductor_grpc.transport import refusals
 from conductor_grpc.transport.addresses import local_host_of_target
 from conductor_grpc.transport.trailer import ServerTrace, decode_trailer
+
+if TYPE_CHECKING:
+    from conductor_grpc.transport.security import Security
 
 __all__ = ["ErrorKind", "classify", "from_rpc_error"]
 
@@ -99,22 +104,50 @@ _LEAVES: dict[ErrorKind, type[ServerError]] = {
 
 def classify(error: grpc.RpcError) -> ErrorKind:
     """What a failed call, synchronous or asyncio, means. Pure; never raises whatever the server sent."""
-    return _classify(status_code(error), status_details(error), decode_trailer(error))
+    code, details, trace = status_code(error), status_details(error), decode_trailer(error)
+    return ErrorKind.AUTH if not trace and _tls_advice(code, details, None) else _classify(code, details, trace)
 
 
-def from_rpc_error(error: grpc.RpcError, method: str, target: str = "") -> ServerError:
+def from_rpc_error(
+    error: grpc.RpcError, method: str, target: str = "", security: Security | None = None
+) -> ServerError:
     """The leaf of ServerError for a failed call, to be raised `from` it.
 
-    `method` is the path or its short form (`TaskService/GetTask`), `target` the address called. The message
-    names both, the server's words and what to do.
+    `method` is the path or its short form (`TaskService/GetTask`), `target` the address called, `security` how.
+    The message names method and target, the server's words and what to do.
     """
     code, details, trace = status_code(error), status_details(error), decode_trailer(error)
     kind = _classify(code, details, trace)
+    tls, advice = None if trace else _tls_advice(code, details, security), None
+    if security is not None and tls is None:
+        if kind is ErrorKind.AUTH:
+            advice = refusals.token_advice(code, security)
+        elif kind is ErrorKind.UNAVAILABLE:
+            advice = refusals.hung_up_advice(details, security)
     exception_class = trace.exception_class if trace else None
     words = details or (trace.message if trace else "")
     return server_error(
-        kind, words, method=short_name(method), target=target, code=code, exception_class=exception_class
+        ErrorKind.AUTH if tls else kind,
+        words,
+        method=short_name(method),
+        target=target,
+        code=code,
+        exception_class=exception_class,
+        advice=tls or advice,
+        leaf=errors.TlsError if tls else None,
     )
+
+
+def _tls_advice(code: grpc.StatusCode, details: str, security: Security | None) -> str | None:
+    """The advice for a call that no server has seen, since TLS or a proxy's check of certificates did not let it."""
+    tls = None if security is None else security.tls
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return refusals.tls_advice(details, tls)
+    if code is grpc.StatusCode.INTERNAL:
+        return refusals.page_advice(details, tls)
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return refusals.certificate_advice(details, tls)
+    return None
 
 
 def server_error(
@@ -127,11 +160,12 @@ def server_error(
     exception_class: str | None = None,
     origin: str | None = None,
     advice: str | None = None,
+    leaf: type[ServerError] | None = None,
 ) -> ServerError:
     """The leaf for a kind, with the one message layout that all server errors have.
 
     `origin` says how the other side put it (default: the gRPC status and the exception class), `advice` what
-    to do (default: what fits kind and status of a gRPC call).
+    to do (default: what fits kind and status of a gRPC call), `leaf` which class it is (default: that of the kind).
     """
     printable = "".join(char if char.isprintable() else " " for char in details[: 2 * _SHOWN])
     said = " ".join(printable.split()) or "the server gave no reason"
@@ -139,7 +173,7 @@ def server_error(
     if origin is None:
         origin = code.name if exception_class is None else f"{code.name}, {exception_class}"
     where = f"{method} at {target}" if target else method
-    return _LEAVES[kind](
+    return (leaf or _LEAVES[kind])(
         f"{where}: {shown.rstrip('.')} [{origin}]. {advice or _advice(kind, code, said, target, exception_class)}",
         code=code,
         method=method,
@@ -235,7 +269,7 @@ def _unavailable_advice(code: grpc.StatusCode, details: str, target: str) -> str
     if any(sign in lowered for sign in _NOT_HTTP2):
         return (
             f"Something listens at {where} but hangs up on gRPC: mostly it is the server's REST port; "
-            "its gRPC port is 8090 by default."
+            "its gRPC port is 8090 by default. If it is one that wants TLS: Configuration(tls=TlsSettings())."
         )
     if any(sign in lowered for sign in _UNRESOLVED):
         return "The host name cannot be resolved: check target."

@@ -12,20 +12,35 @@ import os
 import re
 import select
 import ssl
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import grpc
 
-from conductor_grpc.errors import ClosedChannelError, PayloadDecodeError, ServerError
+from conductor_grpc.errors import (
+    AuthenticationError,
+    ClosedChannelError,
+    PayloadDecodeError,
+    ServerError,
+    TlsError,
+)
 from conductor_grpc.payload.json_number import json_number
 from conductor_grpc.transport.addresses import normalise_base_url
 from conductor_grpc.transport.classify import ErrorKind, classify_text, server_error
+from conductor_grpc.transport.refusals import HTTPS_WANTED, tls_advice, token_advice
+from conductor_grpc.transport.security import Security, security_of
+from conductor_grpc.transport.task_stream import CutShortError, Listing, TaskStream, UnreadableListError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from types import TracebackType
+
+    from conductor_grpc.configuration import Configuration
+    from conductor_grpc.transport.credentials import Credentials
+    from conductor_grpc.transport.tls import LoadedTls
 
 _POLL_GRACE = 10.0
 """Seconds over the wait that the server has for a poll. Hanging up earlier strands the tasks it took."""
@@ -57,13 +72,27 @@ class RestClient:
     once closed, and PayloadDecodeError for an answer that is not as expected. Nothing is retried.
     """
 
-    def __init__(self, base_url: str, *, timeout: float = 10.0) -> None:
-        """`base_url`: as in Configuration. `timeout`: seconds to connect, and to wait for the answer."""
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout: float = 10.0,
+        tls: LoadedTls | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        """`base_url`: as in Configuration. `timeout`: seconds to connect, and to wait for the answer.
+
+        `tls` counts where base_url is https, by default with this machine's authorities. `credentials` go with every
+        request; one refused as UNAUTHENTICATED is sent once more with a new token.
+        """
         self.base_url = normalise_base_url(base_url)
         parts = urlsplit(self.base_url)
         self._host, self._port, self._prefix = parts.hostname or "", parts.port, parts.path
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._security = Security(tls, credentials)
+        self._tls = (tls.context if tls else ssl.create_default_context()) if parts.scheme == "https" else None
         self._timeout = timeout
+        self.measure: Callable[[str, str, float, int], None] | None = None
+        """Called after each request with its method, path, seconds and HTTP status, 0 where there was no answer."""
         self._closed = False
         self._pid = os.getpid()
         # Taking from and giving to a deque is atomic, so there is no lock that a fork could leave locked.
@@ -73,6 +102,35 @@ class RestClient:
         """Tasks of a type that have not ended, SCHEDULED and IN_PROGRESS, unordered, at most `count`."""
         path = f"/admin/task/{quote(task_type, safe='')}"
         return self._tasks(path, {"count": count}, self._timeout)
+
+    def list_pending(
+        self, task_type: str, count: int, keep: Callable[[dict[str, Any]], bool], *, most_bytes: int, seconds: float
+    ) -> Listing:
+        """As `pending_tasks`, but a list of thousands costs little memory, and no more than it may cost otherwise.
+
+        Only tasks that `keep` is true for are kept. Beyond `most_bytes` or `seconds` the rest is not read.
+        """
+        path = f"/admin/task/{quote(task_type, safe='')}"
+        listing = Listing()
+
+        def read(response: http.client.HTTPResponse) -> bytes:
+            stream = TaskStream(response, most_bytes, seconds)
+            try:
+                for task in stream:
+                    listing.seen += 1
+                    if keep(task):
+                        listing.tasks.append(task)
+            except UnreadableListError as error:
+                raise self._unexpected(path, "a list of tasks", stream.head) from error
+            finally:
+                listing.bytes += stream.bytes
+            return b""
+
+        try:
+            self._request("GET", path, {"count": count}, self._timeout, read=read)
+        except CutShortError as error:
+            listing.cut = str(error)
+        return listing
 
     def poll_batch(
         self, task_type: str, worker_id: str, domain: str | None, count: int, timeout_ms: int
@@ -113,6 +171,10 @@ class RestClient:
         """The JSON answered at `path` (below base_url, parts already quoted), as for `/workflow/{id}`."""
         return self._json(path, self._get(path, query or {}, self._timeout))
 
+    def post_json(self, path: str, document: object) -> bytes:
+        """Send JSON to `path`; the answer's body. Not repeated, like everything here."""
+        return self._request("POST", path, {}, self._timeout, json.dumps(document).encode())
+
     def close(self) -> None:
         """Close all connections; those of calls in flight close when the call ends. Twice is harmless."""
         self._closed = True
@@ -134,26 +196,71 @@ class RestClient:
         return tasks
 
     def _get(self, path: str, query: dict[str, object], timeout: float) -> bytes:
+        return self._request("GET", path, query, timeout)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, object],
+        timeout: float,
+        content: bytes | None = None,
+        read: Callable[[http.client.HTTPResponse], bytes] = http.client.HTTPResponse.read,
+    ) -> bytes:
+        """The body, as `read` makes it of an answer that is none of an error."""
+        credentials = self._security.credentials
+        if credentials is None:
+            return self._send(method, path, query, timeout, content, (), read)
+        self._check_open(method, path)
+        sent = credentials.obtain()
+        try:
+            return self._send(method, path, query, timeout, content, sent, read)
+        except AuthenticationError as error:
+            if not credentials.replace(sent, error):
+                raise
+        return self._send(method, path, query, timeout, content, credentials.obtain(), read)
+
+    def _check_open(self, method: str, path: str) -> None:
         if self._closed:
-            raise ClosedChannelError(f"GET {path} at {self.base_url}: this client is closed. Open a new one.")
+            raise ClosedChannelError(f"{method} {path} at {self.base_url}: this client is closed. Open a new one.")
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, object],
+        timeout: float,
+        content: bytes | None,
+        carried: tuple[tuple[str, str], ...],
+        read: Callable[[http.client.HTTPResponse], bytes],
+    ) -> bytes:
+        self._check_open(method, path)
+        headers = {"Accept": "application/json, text/plain", **dict(carried)}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
         url = f"{self._prefix}{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         connection = self._take()
+        began, status = time.monotonic(), 0
         try:
             if connection.sock is None:
                 connection.connect()
             connection.sock.settimeout(timeout)
-            connection.request("GET", url, headers={"Accept": "application/json, text/plain"})
+            connection.request(method, url, content, headers)
             response = connection.getresponse()
-            body = response.read()
+            body = read(response) if response.status == 200 else response.read()
+            status = response.status
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             connection.close()
-            raise self._unreachable(path, error) from error
+            raise self._unreachable(f"{method} {path}", error) from error
         except BaseException:
             connection.close()  # an answer half read must not meet the next request
             raise
+        finally:
+            if self.measure is not None:
+                self.measure(method, path, time.monotonic() - began, status)
         self._give_back(connection)
         if response.status != 200:
-            raise self._refused(path, response, body)
+            raise self._refused(f"{method} {path}", response, body)
         return body
 
     def _take(self) -> http.client.HTTPConnection:
@@ -201,8 +308,10 @@ class RestClient:
             "Check that base_url (--base-url) leads to the server's API, mostly http://HOST:8080/api."
         )
 
-    def _unreachable(self, path: str, error: Exception) -> ServerError:
+    def _unreachable(self, method: str, error: Exception) -> ServerError:
         late = isinstance(error, TimeoutError)
+        if isinstance(error, ssl.SSLError) and (refused := tls_advice(str(error), self._security.tls)) is not None:
+            return self._tls_error(method, str(error), refused, type(error).__name__)
         if isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError):
             advice = "This port does not speak HTTP/1: mostly it is the gRPC port; REST has 8080 by default."
         elif late:
@@ -214,17 +323,21 @@ class RestClient:
         return server_error(
             ErrorKind.UNAVAILABLE,
             str(error) or type(error).__name__,
-            method=f"GET {path}",
+            method=method,
             target=self.base_url,
             code=grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE,
             origin=type(error).__name__,
             advice=advice,
         )
 
-    def _refused(self, path: str, response: http.client.HTTPResponse, body: bytes) -> ServerError:
+    def _refused(self, method: str, response: http.client.HTTPResponse, body: bytes) -> ServerError:
         words, retryable = _error_body(body)
+        if response.status == 400 and self._tls is not None:
+            refused = tls_advice(words, self._security.tls)
+            if refused is not None:
+                return self._tls_error(method, words, refused, "HTTP 400")
         kind, code = _BY_STATUS.get(response.status, (None, grpc.StatusCode.UNKNOWN))
-        advice = None
+        advice = token_advice(code, self._security)
         if 300 <= response.status < 400:
             kind = ErrorKind.INVALID
             place = response.getheader("Location")
@@ -238,17 +351,44 @@ class RestClient:
             advice = "Try again after a moment; if it stays, check the server and any proxy before it."
         elif kind is ErrorKind.NOT_FOUND and _NO_ROUTE.search(words):
             advice = "Check that base_url (--base-url) leads to the server's API, mostly http://HOST:8080/api."
-        elif response.status == 400 and "%2F" in path:
+        elif response.status == 400 and HTTPS_WANTED in words:
+            advice = "This port wants TLS: give base_url with https in place of http."
+        elif response.status == 400 and "%2F" in method:
             advice = "The server's REST API does not accept names that contain a slash."
         return server_error(
             kind,
             words or response.reason,
-            method=f"GET {path}",
+            method=method,
             target=self.base_url,
             code=code,
             origin=f"HTTP {response.status}",
             advice=advice,
         )
+
+    def _tls_error(self, method: str, words: str, advice: str, origin: str) -> ServerError:
+        return server_error(
+            ErrorKind.AUTH,
+            words,
+            method=method,
+            target=self.base_url,
+            code=grpc.StatusCode.UNAVAILABLE,
+            origin=origin,
+            advice=advice,
+            leaf=TlsError,
+        )
+
+
+def open_rest_client(configuration: Configuration) -> RestClient | None:
+    """A client for `configuration.base_url`; None if it has none. Raises ConfigurationError as `open_channel` does."""
+    if configuration.base_url is None:
+        return None
+    security = security_of(configuration)
+    return RestClient(
+        configuration.base_url,
+        timeout=configuration.call_timeout,
+        tls=security.tls,
+        credentials=security.credentials,
+    )
 
 
 def _hung_up(idle: socket.socket) -> bool:

@@ -6,6 +6,7 @@ import enum
 import re
 from typing import TYPE_CHECKING, Final
 
+import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
 
@@ -53,7 +54,7 @@ def lease_support(channel: Channel, rest: RestClient | None) -> LeaseSupport:
     try:
         known = _by_reflection(channel)
     except ServerError as error:
-        if error.kind in _PASSING:
+        if _passes(error):
             raise
         known = None
     except PayloadDecodeError:
@@ -63,6 +64,12 @@ def lease_support(channel: Channel, rest: RestClient | None) -> LeaseSupport:
     if known is None:
         return LeaseSupport.UNTOLD
     return LeaseSupport.YES if known else LeaseSupport.NO
+
+
+def _passes(error: ServerError) -> bool:
+    """Whether the answer may be another one soon: also once somebody has set the certificate or the key right."""
+    refused = error.kind is ErrorKind.AUTH and error.code is not grpc.StatusCode.PERMISSION_DENIED
+    return refused or error.kind in _PASSING
 
 
 def _by_reflection(channel: Channel) -> bool | None:
@@ -90,7 +97,7 @@ def _by_version(rest: RestClient) -> bool | None:
     except PayloadDecodeError:
         return None
     except ServerError as error:
-        if error.kind in _PASSING:
+        if _passes(error):
             raise
         return None
     numbers = re.match(r"v?(\d+)\.(\d+)", version)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import grpc
 
-from conductor_grpc.transport.classify import from_rpc_error
+from conductor_grpc.errors import AuthenticationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,13 +103,26 @@ class _Unary(Generic[Request, Response]):
         self._access = access
 
     def __call__(self, request: Request, timeout: float | None = None, **settings: Any) -> Response:
+        credentials = self._access.security.credentials
+        if credentials is None:
+            return self._call(request, timeout, settings)
+        self._access.check(self._path)
+        sent = credentials.obtain()
+        try:
+            return self._call(request, timeout, {**settings, "metadata": sent})
+        except AuthenticationError as error:
+            if not credentials.replace(sent, error):
+                raise
+        return self._call(request, timeout, {**settings, "metadata": credentials.obtain()})
+
+    def _call(self, request: Request, timeout: float | None, settings: dict[str, Any]) -> Response:
         access = self._access
         access.enter(self._path)
         try:
             return self._inner(request, access.timeout if timeout is None else timeout, **settings)
         except grpc.RpcError as error:
             access.check(self._path)
-            raise from_rpc_error(error, self._path, access.target) from error
+            raise access.error(error, self._path) from error
         except ValueError:
             # Closed by another thread since the check: grpcio says so with a bare ValueError.
             access.check(self._path)
@@ -128,16 +141,51 @@ class _Stream(Generic[Request, Response]):
 
     def __call__(self, request: Request, timeout: float | None = None, **settings: Any) -> Iterator[Response]:
         # Not itself a generator: the request goes out now, not when the caller first asks for a message.
+        credentials = self._access.security.credentials
+        if credentials is None:
+            return self._messages(self._begin(request, timeout, settings))
+        self._access.check(self._path)
+        sent = credentials.obtain()
+        first = self._messages(self._begin(request, timeout, {**settings, "metadata": sent}))
+
+        def again() -> Iterator[Response]:
+            return self._messages(self._begin(request, timeout, {**settings, "metadata": credentials.obtain()}))
+
+        return self._unless_refused(first, lambda error: credentials.replace(sent, error), again)
+
+    def _unless_refused(
+        self,
+        messages: Iterator[Response],
+        replaced: Callable[[AuthenticationError], bool],
+        again: Callable[[], Iterator[Response]],
+    ) -> Iterator[Response]:
+        """The messages, or those of another call if this one was refused before the first of them.
+
+        That is no repetition of a poll: whoever refuses a token has not looked at the queue.
+        """
+        try:
+            message = next(messages)
+        except StopIteration:
+            return
+        except AuthenticationError as error:
+            if not replaced(error):
+                raise
+        else:
+            yield message
+            yield from messages
+            return
+        yield from again()
+
+    def _begin(self, request: Request, timeout: float | None, settings: dict[str, Any]) -> Iterator[Response]:
         access = self._access
         access.enter(self._path)
         try:
-            call = self._inner(request, access.timeout if timeout is None else timeout, **settings)
+            return self._inner(request, access.timeout if timeout is None else timeout, **settings)
         except ValueError:
             access.check(self._path)
             raise
         finally:
             access.leave()
-        return self._messages(call)
 
     def _messages(self, call: Iterator[Response]) -> Iterator[Response]:
         access = self._access
@@ -149,7 +197,7 @@ class _Stream(Generic[Request, Response]):
                 return
             except grpc.RpcError as error:
                 access.check(self._path)
-                raise from_rpc_error(error, self._path, access.target) from error
+                raise access.error(error, self._path) from error
             finally:
                 access.leave()
             yield message
