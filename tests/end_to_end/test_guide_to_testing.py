@@ -44,7 +44,7 @@ def test_the_readme(tmp_path: Path) -> None:
 
 def test_the_page_about_testing(tmp_path: Path) -> None:
     write_files(tmp_path, PAGE)
-    assert outcome(tmp_path, *WITHOUT_WARNING) == "8 passed"
+    assert outcome(tmp_path, *WITHOUT_WARNING) == "9 passed"
     done = python("-m", "unittest", "without_pytest", folder=tmp_path)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "OK"), done.stderr
 

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from conductor_grpc import (
+    Cancellation,
     InputError,
     NonRetryableError,
     PayloadEncodeError,
     Task,
+    TaskCancelledError,
     TaskResult,
     TaskResultStatus,
     WorkerDefinitionError,
     WorkerInterface,
+    current_task,
     worker_task,
 )
 from conductor_grpc.testing import call_worker
@@ -173,3 +176,99 @@ def test_it_runs_where_a_poller_would_run_it() -> None:
         return call_worker(worker)
 
     assert asyncio.run(test()).output_data == {"answer": 42, "main": False}
+
+
+@worker_task("patient")
+def patient() -> dict[str, str | None]:
+    current_task().cancelled.wait(30)
+    return {"reason": current_task().cancelled.reason}
+
+
+@worker_task("obedient")
+def obedient() -> dict[str, str]:
+    current_task().cancelled.raise_if_set()
+    return {"ended": "normally"}
+
+
+@worker_task("on_a_loop")
+async def on_a_loop() -> dict[str, str]:
+    await asyncio.sleep(30)
+    return {"ended": "normally"}
+
+
+def test_a_task_can_be_cancelled_from_the_start() -> None:
+    assert call_worker(patient, cancelled="enough").output_data == {"reason": "enough"}
+    assert call_worker(obedient).output_data == {"ended": "normally"}
+
+
+@pytest.mark.parametrize("worker", [obedient, on_a_loop])
+def test_a_worker_that_gives_up_has_no_result(worker: Any) -> None:
+    with pytest.raises(TaskCancelledError, match="the task was cancelled while it ran: enough"):
+        call_worker(worker, cancelled="enough")
+
+
+@pytest.mark.parametrize("kind", ["thread", "async"])
+def test_a_task_can_be_cancelled_while_it_runs(kind: str) -> None:
+    cancellation = Cancellation()
+
+    @worker_task("t")
+    def waits() -> None:
+        threading.Thread(target=cancellation.set, args=("enough",)).start()
+        assert current_task().cancelled.wait(30)
+        current_task().cancelled.raise_if_set()
+
+    @worker_task("t")
+    async def sleeps() -> None:
+        threading.Thread(target=cancellation.set, args=("enough",)).start()
+        await asyncio.sleep(30)
+
+    with pytest.raises(TaskCancelledError, match="enough"):
+        call_worker(waits if kind == "thread" else sleeps, cancelled=cancellation)
+
+
+def test_a_cancellation_after_the_end_is_harmless() -> None:
+    cancellation = Cancellation()
+
+    @worker_task("t")
+    async def quick() -> None:
+        await asyncio.sleep(0)
+
+    call_worker(quick, cancelled=cancellation)
+    assert cancellation.set("too late")
+
+
+def test_a_cancellation_of_another_type_is_refused() -> None:
+    with pytest.raises(TypeError, match="cancelled is True, expected the reason as text, a Cancellation, or None"):
+        call_worker(obedient, cancelled=True)  # type: ignore[arg-type]
+
+
+@worker_task("speaks")
+def speaks(fail: bool = False) -> TaskResult:
+    context = current_task()
+    context.add_log("first")
+    result = TaskResult(status=TaskResultStatus.COMPLETED)
+    result.log("second")
+    context.add_log("third")
+    if fail:
+        raise RuntimeError("no")
+    return result
+
+
+def test_logs_of_the_context_are_sent_with_the_result() -> None:
+    assert {each.log for each in call_worker(speaks).logs} == {"first", "second", "third"}
+    failed = call_worker(speaks, {"fail": True})
+    assert [each.log for each in failed.logs[:2]] == ["first", "third"]
+    assert failed.logs[2].log.startswith("Traceback")
+
+
+def test_what_the_context_knows() -> None:
+    @worker_task("t")
+    def work() -> dict[str, object]:
+        context = current_task()
+        return {"attempt": context.attempt, "key": context.idempotency_key, "task": context.task.task_id}
+
+    fields = {"workflow_instance_id": "w", "reference_task_name": "charge__2", "iteration": 2}
+    first = call_worker(work, task_id="a", **fields).output_data
+    again = call_worker(work, task_id="b", retry_count=1, poll_count=3, retried_task_id="a", **fields).output_data
+    assert first == {"attempt": 1, "key": "w/charge__2/2", "task": "a"}
+    assert again == {"attempt": 2, "key": "w/charge__2/2", "task": "b"}

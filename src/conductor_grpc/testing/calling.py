@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
+from conductor_grpc.errors import TaskCancelledError
 from conductor_grpc.payload import decode_map, encode_map
 from conductor_grpc.pb.model import task_pb2, taskresult_pb2
 from conductor_grpc.pb.services import task_service_pb2
-from conductor_grpc.worker import Task, TaskLog, TaskResult, check_worker, run_to_wire
+from conductor_grpc.worker import Cancellation, Task, TaskContext, TaskLog, TaskResult, check_worker, run_to_wire
+from conductor_grpc.worker.executor import is_async
+from conductor_grpc.worker.runner import run_to_wire_async
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +36,7 @@ def call_worker(
     *,
     output_data: Mapping[str, object] | None = None,
     big_integers: BigIntegers = "error",
+    cancelled: str | Cancellation | None = None,
     **fields: Any,
 ) -> TaskResult:
     """Runs one task with `worker` as a poller does, and returns the result as the server gets it.
@@ -47,20 +53,29 @@ def call_worker(
         input: The task's input data.
         output_data: What the worker's previous IN_PROGRESS result of this task left.
         big_integers: As in `Configuration`.
+        cancelled: Why the task is cancelled, before the worker begins it; or a Cancellation, to be `set` while it runs.
         fields: Further fields of the task, as the wire has them: `retry_count=2`, `workflow_instance_id="w"`. Ids are
             made up where none is given.
 
     Raises:
+        TaskCancelledError: The task was cancelled, and the worker has given it up: a poller would send no result.
         WorkerDefinitionError: It is no worker.
         PayloadEncodeError: The input, or `output_data`, cannot be sent to any worker.
-        TypeError: A task has no such field, or it has another type.
+        TypeError: A task has no such field, or it has another type; or `cancelled` has.
     """
     checked = check_worker(worker)
     task = Task.from_wire(_task_wire(checked, input or {}, output_data or {}, fields))
-    done: list[tuple[TaskResult, bytes]] = []
+    context = TaskContext(task, _cancellation(cancelled))
+    done: list[tuple[TaskResult, bytes] | TaskCancelledError] = []
 
     def run() -> None:
-        done.append(run_to_wire(checked, task, _WORKER_ID, big_integers=big_integers))
+        try:
+            if is_async(checked):
+                done.append(asyncio.run(_run_async(checked, task, big_integers, context)))
+            else:
+                done.append(run_to_wire(checked, task, _WORKER_ID, big_integers=big_integers, context=context))
+        except TaskCancelledError as error:
+            done.append(error)
 
     # As in production: no event loop is there, signals cannot be handled. And Ctrl-C, which would be an error of
     # the worker's if it ran here, ends the tests.
@@ -68,7 +83,34 @@ def call_worker(
     thread.start()
     thread.join()
     (outcome,) = done
+    if isinstance(outcome, TaskCancelledError):
+        raise outcome
     return _as_received(*outcome)
+
+
+async def _run_async(
+    worker: WorkerInterface, task: Task, big_integers: BigIntegers, context: TaskContext
+) -> tuple[TaskResult, bytes]:
+    loop, running = asyncio.get_running_loop(), asyncio.current_task()
+    assert running is not None
+
+    def cancel() -> None:
+        with contextlib.suppress(RuntimeError):  # it comes when the loop is closed already
+            loop.call_soon_threadsafe(running.cancel)
+
+    context.cancelled.call_when_set(cancel)
+    return await run_to_wire_async(worker, task, _WORKER_ID, big_integers=big_integers, context=context)
+
+
+def _cancellation(given: str | Cancellation | None) -> Cancellation:
+    if isinstance(given, Cancellation):
+        return given
+    cancellation = Cancellation()
+    if not isinstance(given, (str, type(None))):
+        raise TypeError(f"cancelled is {given!r}, expected the reason as text, a Cancellation, or None")
+    if given is not None:
+        cancellation.set(given)
+    return cancellation
 
 
 def _task_wire(

@@ -16,6 +16,9 @@ as soon as there is a task, so a short wait costs no time until a task starts.""
 DRAIN_TIMEOUT: Final = 5.0
 """Seconds that a running task gets when its test is over."""
 
+CANCELLATION_CHECK: Final = 0.5
+"""Seconds after which a worker is told that its task was cancelled: less than anybody waits for in a test."""
+
 
 class Server(Protocol):
     """What is needed of a server: an embedded or a real one, or anything else that says where it listens.
@@ -33,6 +36,10 @@ def configuration_of(server: Server, settings: Mapping[str, Any]) -> Configurati
 
     No address comes from the environment: a test must not reach a server that it did not start.
     """
-    defaults: dict[str, Any] = {"poll_wait_ms": POLL_WAIT_MS, "drain_timeout": DRAIN_TIMEOUT}
+    defaults: dict[str, Any] = {
+        "poll_wait_ms": POLL_WAIT_MS,
+        "drain_timeout": DRAIN_TIMEOUT,
+        "cancellation_check": CANCELLATION_CHECK,
+    }
     base_url: str | None = getattr(server, "base_url", None)
     return Configuration(base_url or "", target=server.target, **{**defaults, **settings})

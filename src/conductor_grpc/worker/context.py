@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conductor_grpc.errors import TaskCancelledError, WorkerDefinitionError
+from conductor_grpc.worker.result import TaskLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +108,30 @@ class TaskContext:
     cancelled: Cancellation = field(default_factory=Cancellation)
     """Set when nobody waits for the result any more: the workflow was terminated, the task timed out or was given to
     another worker, or the poller has stopped. Whatever the worker still returns is ignored by the server then."""
+    logs: list[TaskLog] = field(default_factory=list)
+    """What `add_log` has gathered."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at the task this is, from 1. Being handed out once more does not count, only being tried again
+        after a failure or a timeout does."""
+        return self.task.retry_count + 1
+
+    @property
+    def idempotency_key(self) -> str:
+        """A text that is the same whenever this step of this workflow runs, in whichever attempt, and for no other one:
+        for systems that are to do a thing once only. A workflow that is restarted or rerun repeats its keys."""
+        task = self.task
+        return f"{task.workflow_instance_id}/{task.reference_task_name}/{task.iteration}"
+
+    def add_log(self, message: str) -> None:
+        """Adds a line to the task's log, with the time of now; it is sent with the result, also that of a failure, and
+        not at once. Thread-safe."""
+        self.logs.append(TaskLog(str(message)))
+
+    def merged_logs(self, logs: list[TaskLog]) -> list[TaskLog]:
+        """These and the context's, in the order of their times."""
+        return sorted([*self.logs, *logs], key=lambda entry: entry.created_time) if self.logs else logs
 
 
 _current: ContextVar[TaskContext] = ContextVar("conductor_grpc_task")

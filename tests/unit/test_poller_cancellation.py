@@ -1,0 +1,562 @@
+"""Running tasks that nobody waits for any more: what the poller notices, and what their workers see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from scripted_server import ScriptedServer, a_task
+from waiting import wait_for
+
+from conductor_grpc import (
+    Configuration,
+    MetadataClient,
+    Task,
+    TaskCancelledError,
+    TaskPoller,
+    TaskStatus,
+    WorkerInterface,
+    WorkflowClient,
+    current_task,
+    worker_task,
+)
+from conductor_grpc.pb.model import task_pb2
+from conductor_grpc.poller import cancellation as cancellation_module
+from conductor_grpc.poller import lease as lease_module
+from conductor_grpc.poller.cancellation import CancellationWatch, Cause, verdict
+from conductor_grpc.poller.slots import Run
+from conductor_grpc.server import EmbeddedServer
+from conductor_grpc.transport.server_version import LeaseSupport
+from conductor_grpc.worker.context import TaskContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHECK = 0.1
+
+TASK = {
+    "name": "work",
+    "ownerEmail": "a@example.com",
+    "retryCount": 1,
+    "retryDelaySeconds": 0,
+    "responseTimeoutSeconds": 60,
+    "timeoutSeconds": 600,
+}
+WORKFLOW = {
+    "name": "works",
+    "ownerEmail": "a@example.com",
+    "tasks": [{"name": "work", "taskReferenceName": "work_ref"}],
+}
+
+
+def poller_at(target: str, *workers: WorkerInterface, check: float | None = CHECK, **settings: Any) -> TaskPoller:
+    return TaskPoller(workers, Configuration("", target=target, poll_wait_ms=100, cancellation_check=check, **settings))
+
+
+@pytest.fixture(params=[True, False], ids=["strict", "lenient"])
+def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(strict=request.param) as server:
+        with MetadataClient(Configuration("", target=server.target)) as metadata:
+            metadata.register_task(TASK)
+            metadata.register_workflow(WORKFLOW)
+        yield server
+
+
+@pytest.fixture
+def workflows(server: EmbeddedServer) -> Iterator[WorkflowClient]:
+    with WorkflowClient(Configuration("", target=server.target)) as client:
+        yield client
+
+
+class Waiting:
+    """A worker that waits for its task's cancellation, and what it saw."""
+
+    def __init__(self, *, give_up: bool = True, **options: Any) -> None:
+        self.running = threading.Event()
+        self.release = threading.Event()
+        self.ended = threading.Event()
+        self.reason: str | None = None
+
+        @worker_task("work", **options)
+        def work() -> dict[str, str]:
+            cancelled = current_task().cancelled
+            cancelled.call_when_set(self.release.set)
+            self.running.set()
+            try:
+                assert self.release.wait(60)
+                self.reason = cancelled.reason
+                if give_up:
+                    cancelled.raise_if_set()
+                return {"ended": "normally"}
+            finally:
+                self.ended.set()
+
+        self.worker = work
+
+
+def test_a_worker_ends_when_its_workflow_is_terminated_and_nothing_is_sent(
+    server: EmbeddedServer, workflows: WorkflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "conductor_grpc")
+    waiting = Waiting()
+    with poller_at(server.target, waiting.worker) as poller:
+        workflow_id = workflows.start("works", {})
+        assert waiting.running.wait(20)
+        workflows.terminate(workflow_id, "enough")
+        began = time.monotonic()
+        assert waiting.ended.wait(20)
+        assert time.monotonic() - began < 10 * CHECK, "within an interval and a quarter, on a quiet machine"
+        wait_for(lambda: len(poller._custody) == 0)
+        health = poller.health()
+        assert health.cancelled == {"terminated": 1}
+        assert (health.late, health.unsent, health.refused) == ({}, 0, 0)
+    assert waiting.reason is not None
+    assert waiting.reason.startswith("its workflow was terminated or has failed (task status CANCELED")
+    (task,) = workflows.get(workflow_id).tasks
+    assert (task.status, task.output_data) == (TaskStatus.CANCELED, {})
+    assert "is cancelled: its workflow was terminated" in caplog.text
+    assert "was given up by its worker: its workflow was terminated" in caplog.text
+
+
+def test_an_async_worker_is_cancelled_where_it_waits(server: EmbeddedServer, workflows: WorkflowClient) -> None:
+    running, ended = threading.Event(), threading.Event()
+
+    @worker_task("work")
+    async def work() -> None:
+        running.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ended.set()
+            raise
+
+    with poller_at(server.target, work) as poller:
+        workflow_id = workflows.start("works", {})
+        assert running.wait(20)
+        workflows.terminate(workflow_id)
+        assert ended.wait(20)
+        wait_for(lambda: len(poller._custody) == 0)
+        health = poller.health()
+        assert (health.cancelled, health.late) == ({"terminated": 1}, {})
+
+
+def test_nothing_is_sent_for_a_task_that_is_given_up() -> None:
+    """Not even an update that the server would ignore."""
+    waiting = Waiting()
+    with ScriptedServer() as server, poller_at(server.target, waiting.worker) as poller:
+        server.get = lambda task_id: a_task(task_id, status=task_pb2.Task.CANCELED)
+        server.add(a_task("a"))
+        assert waiting.ended.wait(20)
+        wait_for(lambda: len(poller._custody) == 0)
+        poller.stop()
+        assert server.attempts == 0
+
+
+def test_the_late_result_of_a_worker_that_does_not_care_is_counted(
+    server: EmbeddedServer, workflows: WorkflowClient
+) -> None:
+    running, release = threading.Event(), threading.Event()
+
+    @worker_task("work")
+    def work() -> dict[str, str]:
+        running.set()
+        assert release.wait(60)
+        return {"ended": "normally"}
+
+    with poller_at(server.target, work) as poller:
+        workflow_id = workflows.start("works", {})
+        assert running.wait(20)
+        workflows.terminate(workflow_id)
+        wait_for(lambda: poller.health().cancelled == {"terminated": 1})
+        release.set()
+        wait_for(lambda: poller.health().late == {"ignored": 1})
+        assert poller.health().cancelled == {"terminated": 1}, "told once"
+    (task,) = workflows.get(workflow_id).tasks
+    assert task.status is TaskStatus.CANCELED
+
+
+def test_a_task_that_timed_out_is_cancelled_while_its_next_attempt_runs(
+    server: EmbeddedServer, workflows: WorkflowClient
+) -> None:
+    first, second = Waiting(lease=False), threading.Event()
+
+    @worker_task("work")
+    def other() -> None:
+        second.set()
+
+    with poller_at(server.target, first.worker) as poller:
+        workflow_id = workflows.start("works", {})
+        assert first.running.wait(20)
+        poller.pause("work")
+        server.clock.advance(61)
+        workflows.decide(workflow_id)
+        with poller_at(server.target, other):
+            assert second.wait(20)
+            assert first.ended.wait(20)
+        assert poller.health().cancelled == {"timed_out": 1}
+    assert first.reason is not None
+    assert first.reason.startswith("it has timed out (task status TIMED_OUT")
+
+
+def held(**fields: Any) -> Task:
+    return Task(**{"task_id": "a", "worker_id": "me", "poll_count": 2, **fields})
+
+
+@pytest.mark.parametrize(
+    ("found", "cause", "words"),
+    [
+        (None, Cause.GONE, "the server knows no such task any more"),
+        (held(worker_id="you"), Cause.REASSIGNED, "it was given to another worker, 'you'"),
+        (held(poll_count=3), Cause.REASSIGNED, "it was handed out once more"),
+        (held(status=TaskStatus.SCHEDULED), Cause.REASSIGNED, "it was put back on its queue"),
+        (held(status=TaskStatus.TIMED_OUT), Cause.TIMED_OUT, "it has timed out (task status TIMED_OUT)"),
+        (held(status=TaskStatus.SKIPPED), Cause.ENDED, "it was skipped (task status SKIPPED)"),
+        (
+            held(status=TaskStatus.COMPLETED, worker_id="you"),
+            Cause.ENDED,
+            "it was ended by somebody else (task status COMPLETED)",
+        ),
+        (
+            held(status=TaskStatus.CANCELED, reason_for_incompletion="enough"),
+            Cause.TERMINATED,
+            "its workflow was terminated or has failed (task status CANCELED: enough)",
+        ),
+    ],
+    ids=lambda value: value.value if isinstance(value, Cause) else "",
+)
+def test_what_a_look_may_find(found: Task | None, cause: Cause, words: str) -> None:
+    seen = verdict(held(), found)
+    assert seen is not None
+    assert seen[0] is cause
+    assert seen[1].startswith(words)
+
+
+def test_a_task_that_is_as_it_was_is_wanted() -> None:
+    assert verdict(held(), held()) is None
+
+
+def test_a_server_in_trouble_cancels_nothing_and_is_told_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    waiting, looks = Waiting(), threading.Semaphore(0)
+
+    class Troubled(ScriptedServer):
+        def GetTask(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+            looks.release()
+            if in_trouble:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "going down")
+            return super().GetTask(request, context)
+
+    in_trouble = True
+    with Troubled() as server, poller_at(server.target, waiting.worker) as poller:
+        server.add(a_task("a"))
+        assert waiting.running.wait(20)
+        for _ in range(4):
+            assert looks.acquire(timeout=20)
+        assert poller.health().cancelled == {}
+        assert not waiting.release.is_set()
+        told = [record for record in caplog.records if "is still wanted" in record.getMessage()]
+        assert [record.levelno for record in told if record.levelno > logging.DEBUG] == [logging.WARNING]
+        in_trouble = False  # and then the server knows no such task
+        assert waiting.ended.wait(20)
+        assert poller.health().cancelled == {"gone": 1}
+
+
+def test_a_server_that_is_down_cancels_nothing() -> None:
+    waiting = Waiting()
+    with EmbeddedServer(strict=True) as server:
+        configuration = Configuration("", target=server.target)
+        with MetadataClient(configuration) as metadata, WorkflowClient(configuration) as client:
+            metadata.register_task(TASK)
+            metadata.register_workflow(WORKFLOW)
+            client.start("works", {})
+        poller = poller_at(server.target, waiting.worker)
+        poller.start()
+        assert waiting.running.wait(20)
+        watch = poller._cancellations
+        assert watch is not None
+        server.stop()
+        before = watch._failures._next
+        wait_for(lambda: watch._failures._next > before)  # it has looked, and failed
+    assert not waiting.release.is_set()
+    waiting.release.set()
+    poller.stop(0.5)
+
+
+def test_what_cannot_be_seen_is_left_alone() -> None:
+    """An integer in the task, and no REST."""
+    unseen, seen = Waiting(), Waiting()
+
+    with ScriptedServer() as server, poller_at(server.target, unseen.worker) as poller:
+        server.unmappable.add("a")
+        server.add(a_task("a"))
+        assert unseen.running.wait(20)
+        with poller_at(server.target, seen.worker):
+            server.add(a_task("b"))
+            assert seen.ended.wait(20)
+        watch = poller._cancellations
+        assert watch is not None
+        wait_for(lambda: float("inf") in watch._looked.values())
+        assert poller.health().cancelled == {}
+        assert not unseen.release.is_set()
+        unseen.release.set()
+        server.wait_for_updates(1)
+
+
+def test_a_lost_lease_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "SHARE", (0.002, 0.004))
+    monkeypatch.setattr(lease_module, "RETRY_SHARE", 0.01)
+    monkeypatch.setattr(TaskPoller, "_lease_support", lambda _: LeaseSupport.YES)
+    waiting = Waiting(give_up=False)
+
+    def refuse(result: Any, context: grpc.ServicerContext) -> None:
+        if result.extend_lease:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+
+    with ScriptedServer() as server, poller_at(server.target, waiting.worker, check=None) as poller:
+        server.update = refuse
+        server.add(a_task("a", response_timeout_seconds=1))
+        assert waiting.ended.wait(30)
+        assert poller.health().leases_lost == 1
+    assert waiting.reason == "it could not be kept beyond its response timeout of 1 s"
+
+
+def test_the_lease_of_a_cancelled_task_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be that of the worker which has the task now, and undo its result."""
+    monkeypatch.setattr(lease_module, "SHARE", (0.002, 0.004))
+    monkeypatch.setattr(TaskPoller, "_lease_support", lambda _: LeaseSupport.YES)
+    release = threading.Event()
+
+    @worker_task("work", concurrency=2)
+    def work() -> None:
+        assert release.wait(60)
+
+    def get(task_id: str) -> task_pb2.Task:
+        return a_task(task_id, worker_id="another" if task_id == "a" else server.polls[0].worker_id)
+
+    with ScriptedServer() as server, poller_at(server.target, work) as poller:
+        server.get = get
+        server.add(a_task("a", response_timeout_seconds=1), a_task("b", response_timeout_seconds=1))
+        wait_for(lambda: poller.health().cancelled == {"reassigned": 1})
+        before = len(server.updates)
+        server.wait_for_updates(before + 30)
+        sent = [result.task_id for result in server.updates[before:]]
+        assert sent.count("a") <= 1, "at most the one that was on its way"
+        release.set()
+
+
+def test_the_deadline_of_the_drain_cancels() -> None:
+    waiting = Waiting()
+    with ScriptedServer() as server:
+        server.add(a_task("a"))
+        poller = poller_at(server.target, waiting.worker, check=None)
+        poller.start()
+        assert waiting.running.wait(20)
+        assert poller.stop(0.2).cancelled == 1
+        assert waiting.ended.wait(20)
+    assert waiting.reason == "its poller has stopped and handed the task back"
+
+
+def test_the_drain_asks_before_it_hands_back_what_was_cancelled() -> None:
+    """By then another worker has it, from which a hand-back would take it away."""
+    release = threading.Event()
+
+    @worker_task("work")
+    def stuck() -> None:
+        release.wait(60)
+
+    with ScriptedServer() as server:
+        server.get = lambda task_id: a_task(task_id, worker_id="another")
+        server.add(a_task("a"))
+        poller = poller_at(server.target, stuck)
+        poller.start()
+        wait_for(lambda: poller.health().cancelled == {"reassigned": 1})
+        report = poller.stop(0.2)
+        release.set()
+        assert (report.cancelled, report.unsent, server.attempts) == (1, 0, 0)
+
+
+def test_a_look_in_flight_does_not_delay_the_stop() -> None:
+    waiting, looking, answer = Waiting(), threading.Event(), threading.Event()
+
+    def get(_task_id: str) -> None:
+        looking.set()
+        answer.wait(60)
+
+    with ScriptedServer() as server:
+        server.get = get
+        server.add(a_task("a"))
+        poller = poller_at(server.target, waiting.worker)
+        poller.start()
+        assert looking.wait(20)
+        waiting.release.set()
+        server.wait_for_updates(1)
+        began = time.monotonic()
+        report = poller.stop()
+        assert time.monotonic() - began < 5
+        assert report.unsent == 0
+        watch = poller._cancellations
+        assert watch is not None
+        assert watch.join(20)
+        assert poller.join(0), "raises if the end was taken for a death"
+        answer.set()
+
+
+def test_never_to_look_is_a_choice() -> None:
+    poller = poller_at("127.0.0.1:9", Waiting().worker, check=None)
+    with poller:
+        assert poller._cancellations is None
+        assert poller.health().cancelled == {}
+
+
+@pytest.mark.parametrize("server", [True], ids=["strict"], indirect=True)
+def test_a_cancellation_that_was_none_is_a_failure(server: EmbeddedServer, workflows: WorkflowClient) -> None:
+    @worker_task("work")
+    def work() -> None:
+        current_task().add_log("about to give up")
+        raise TaskCancelledError("I do not feel like it")
+
+    with poller_at(server.target, work):
+        workflow_id = workflows.start("works", {})
+        workflow = workflows.wait(workflow_id, timeout=20)
+    assert [task.status for task in workflow.tasks] == [TaskStatus.FAILED] * 2
+    assert workflow.tasks[0].reason_for_incompletion == "TaskCancelledError: I do not feel like it"
+
+
+def test_threads_of_a_worker_see_its_cancellation() -> None:
+    seen: list[str | None] = []
+
+    @worker_task("work")
+    def work() -> None:
+        def helper() -> None:
+            assert current_task().cancelled.wait(30)
+            seen.append(current_task().cancelled.reason)
+
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(helper,))
+        thread.start()
+        thread.join(30)
+
+    with ScriptedServer() as server, poller_at(server.target, work):
+        server.add(a_task("a"))
+        server.wait_for_updates(1)
+    assert seen == ["the server knows no such task any more"]
+
+
+class Lane:
+    """In place of slots: tasks that run until they are taken out."""
+
+    def __init__(self, *runs: Run) -> None:
+        self.all = list(runs)
+        self.cancelled: list[str] = []
+
+    def long_running(self, seconds: float) -> list[Run]:
+        latest = time.monotonic() - seconds
+        return [run for run in self.all if run.begun <= latest and not run.cancelled.is_set()]
+
+    def runs(self, run: Run) -> bool:
+        return run in self.all
+
+    def cancel(self, run: Run, reason: str) -> bool:
+        self.cancelled.append(run.held.task_id)
+        return run.cancelled.set(reason)
+
+
+def a_run(task_id: str, age: float = 0.0) -> Run:
+    task = Task(task_id=task_id, worker_id="me", poll_count=1)
+    return Run(TaskContext(task), task, time.monotonic() - age)
+
+
+@contextmanager
+def watching(
+    *lanes: Lane, find: Callable[[str], Task | None], interval: float = CHECK
+) -> Iterator[tuple[CancellationWatch, list[str]]]:
+    looked_after: list[str] = []
+    watch = CancellationWatch(
+        lanes,  # type: ignore[arg-type]
+        find,
+        looked_after.append,
+        interval,
+        lambda _, error: pytest.fail(f"the watch died: {error}"),
+    )
+    watch.start()
+    try:
+        yield watch, looked_after
+    finally:
+        watch.stop()
+        assert watch.join(20)
+
+
+def test_those_unlooked_for_longest_come_first_and_each_gets_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancellation_module, "GAP", 0.001)
+    monkeypatch.setattr(cancellation_module, "LOOKS_PER_SECOND", 3)
+    looks: list[str] = []
+    enough = threading.Event()
+
+    def find(task_id: str) -> Task:
+        looks.append(task_id)
+        if len(looks) == 60:
+            enough.set()
+        return Task(task_id=task_id, worker_id="me", poll_count=1)
+
+    lanes = [Lane(*(a_run(f"{lane}{n}", 100 - n) for n in range(10))) for lane in "ab"]
+    with watching(*lanes, find=find, interval=0.01):
+        assert enough.wait(30)
+    first = looks[:20]
+    assert len(set(first)) == 20
+    assert [int(each[1]) for each in first] == [n for n in range(10) for _ in "ab"]
+    assert looks[20:40] == first
+    assert looks[40:60] == first
+
+
+def test_looks_are_at_a_bounded_rate() -> None:
+    looks: list[float] = []
+
+    def find(task_id: str) -> Task:
+        looks.append(time.monotonic())
+        return Task(task_id=task_id, worker_id="me", poll_count=1)
+
+    with watching(Lane(*(a_run(str(n), 100) for n in range(1000))), find=find):
+        wait_for(lambda: len(looks) >= 30)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(looks)]
+    assert min(pauses) >= cancellation_module.GAP * 0.9
+
+
+def test_a_short_task_is_never_looked_at() -> None:
+    looks: list[str] = []
+
+    def find(task_id: str) -> None:
+        looks.append(task_id)
+
+    lane = Lane(a_run("old", 100), a_run("young", -100))
+    with watching(lane, find=find) as (watch, looked_after):
+        wait_for(lambda: watch.cancelled[Cause.GONE] == 1)
+    assert looks == lane.cancelled == looked_after == ["old"]
+
+
+def test_a_task_that_ends_here_during_the_look_is_not_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "conductor_grpc")
+    lane = Lane(a_run("a", 100))
+    looked = threading.Semaphore(0)
+
+    def find(task_id: str) -> Task:
+        looked.release()
+        if lane.all[0].held.task_id == task_id == "a":
+            lane.all[0] = a_run("b", 100)
+        return Task(
+            task_id=task_id,
+            status=TaskStatus.COMPLETED if task_id == "a" else TaskStatus.IN_PROGRESS,
+            worker_id="me",
+            poll_count=1,
+        )
+
+    with watching(lane, find=find) as (watch, looked_after):
+        for _ in range(3):
+            assert looked.acquire(timeout=20)
+    assert (watch.cancelled, lane.cancelled, looked_after) == ({}, [], [])
+    assert not caplog.records
