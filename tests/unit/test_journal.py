@@ -10,13 +10,14 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from waiting import wait_for
 
 from conductor_grpc.errors import JournalError
-from conductor_grpc.poller.journal import Claim, Journal, Outcome, Recovered
+from conductor_grpc.poller.journal import Claim, Journal, Outcome, Recovered, adopt
 from conductor_grpc.poller.journal import journal as journal_module
 from conductor_grpc.poller.journal.folder import journal_files
 from conductor_grpc.worker.task import Task
@@ -140,6 +141,76 @@ class TestMemory:
             ["kept"],
         )
 
+    def test_what_was_left_is_handed_over_once(self, tmp_path: Path) -> None:
+        """Or it would stay in memory."""
+        with opened(tmp_path) as journal:
+            journal.finished(a_task("a"), b"wire")
+        with opened(tmp_path) as journal:
+            assert ids(journal.recover()) == (["a"], [])
+            assert journal.recover() == Recovered()
+        assert ids(left_in(tmp_path)) == (["a"], [])
+
+    def test_what_is_given_up_leaves_memory_and_not_the_disk(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as journal:
+            journal.claimed([a_task("a"), a_task("b"), a_task("c")])
+            for task_id in ("a", "b"):
+                journal.finished(a_task(task_id), b"wire of " + task_id.encode())
+                journal.given_up((task_id, 1))
+            journal.given_up(("c", 1))
+            assert ids(journal._state.recovered()) == ([], ["c"])
+        with opened(tmp_path) as journal:
+            left = journal.recover()
+            assert ids(left) == (["a", "b"], ["c"])
+            assert sorted(each.wire for each in left.outcomes) == [b"wire of a", b"wire of b"]
+            journal.settled(("a", 1))
+            journal.given_up(("b", 1))
+        assert ids(left_in(tmp_path)) == (["b"], ["c"])
+
+    def test_what_is_given_up_survives_a_kill_at_any_moment(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as journal:
+            journal.finished(a_task("a"), b"wire")
+            before = {path.name: path.read_bytes() for path in journal_files(tmp_path)}
+            journal.given_up(("a", 1))
+        for name, data in before.items():  # killed between the two files
+            (tmp_path / name).write_bytes(data)
+        assert ids(left_in(tmp_path)) == (["a"], [])
+        assert ids(left_in(tmp_path)) == (["a"], [])
+
+    def test_what_cannot_be_put_aside_stays(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as journal:
+            journal.finished(a_task("a"), b"wire")
+            (tmp_path / "given-up").mkdir()
+            journal.given_up(("a", 1))
+            assert journal.failed is not None
+            assert ids(journal._state.recovered()) == (["a"], [])
+            (tmp_path / "given-up").rmdir()
+        assert ids(left_in(tmp_path)) == (["a"], [])
+
+    def test_types_with_integers_are_forgotten_after_a_long_time(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with opened(tmp_path) as journal:
+            journal.integers("old")
+        began = time.time_ns()
+        monkeypatch.setattr(journal_module.time, "time_ns", lambda: began + int(20 * 86_400e9))
+        with opened(tmp_path) as journal:
+            journal.integers("new")
+            assert journal.integer_types == {"old"}
+        monkeypatch.setattr(journal_module.time, "time_ns", lambda: began + int(31 * 86_400e9))
+        with opened(tmp_path) as journal:
+            assert journal.integer_types == {"new"}
+            journal.integers("new")
+        monkeypatch.setattr(journal_module.time, "time_ns", lambda: began + int(55 * 86_400e9))
+        assert left_in(tmp_path).integer_types == {"new"}, "which was noted again"
+
+    def test_integers_are_noted_once_a_day(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as journal:
+            journal.integers("work")
+            (file,) = journal_files(tmp_path)
+            size = file.stat().st_size
+            journal.integers("work")
+            assert file.stat().st_size == size
+
 
 class TestOwnership:
     def test_a_second_process_is_refused(self, tmp_path: Path) -> None:
@@ -185,6 +256,44 @@ class TestOwnership:
             assert left_in(tmp_path) == Recovered()
             assert process.stdin is not None
             process.stdin.close()
+
+
+class TestAdoption:
+    """Several processes were killed, and fewer are started again."""
+
+    def test_what_the_folders_beside_it_hold_is_taken_over(self, tmp_path: Path) -> None:
+        for number in ("0", "1", "2", "10"):
+            with opened(tmp_path / number) as journal:
+                journal.worker(f"me/{number}", "work", None)
+                journal.claimed([a_task(f"claimed {number}")])
+                journal.finished(a_task(f"finished {number}"), b"wire")
+                journal.finished(a_task(f"given up {number}"), b"wire")
+                journal.given_up((f"given up {number}", 1))
+        with opened(tmp_path / "not a number") as journal:
+            journal.claimed([a_task("not a number")])
+        with opened(tmp_path / "2"):
+            adopt(tmp_path / "0")
+        left = left_in(tmp_path / "0")
+        assert {each.worker_id for each in left.workers} == {"me/0", "me/1", "me/10"}
+        assert ids(left) == (
+            sorted(f"{how} {number}" for how in ("finished", "given up") for number in ("0", "1", "10")),
+            ["claimed 0", "claimed 1", "claimed 10"],
+        )
+        assert left_in(tmp_path / "1") == Recovered()
+        assert ids(left_in(tmp_path / "2")) == (["finished 2", "given up 2"], ["claimed 2"]), "it was in use"
+        assert ids(left_in(tmp_path / "not a number")) == ([], ["not a number"])
+
+    def test_a_folder_in_use_adopts_nothing(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "1") as journal:
+            journal.claimed([a_task("a")])
+        with opened(tmp_path / "0"), pytest.raises(JournalError):
+            adopt(tmp_path / "0")
+        assert ids(left_in(tmp_path / "1")) == ([], ["a"])
+
+    def test_a_folder_that_cannot_be_made_is_told(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        (tmp_path / "file").touch()
+        adopt(tmp_path / "file" / "0")
+        assert str(tmp_path / "file") in caplog.text
 
 
 class TestKill:

@@ -14,6 +14,7 @@ from waiting import wait_for
 
 from conductor_grpc import Configuration, JournalError, Task, TaskPoller, TaskResult, TaskResultStatus, worker_task
 from conductor_grpc.pb.model import task_pb2, taskresult_pb2, tasksummary_pb2
+from conductor_grpc.poller import outbox as outbox_module
 from conductor_grpc.poller import recovery as recovery_module
 from conductor_grpc.poller.intake import Intake
 from conductor_grpc.poller.journal import Journal, Recovered
@@ -338,6 +339,54 @@ def test_a_type_with_integers_is_polled_with_care_from_the_start(tmp_path: Path)
         poller._assemble()
         assert poller.health().workers[0].source == "rest"
         poller._abort()
+
+
+@pytest.mark.parametrize("value", [None, "another", 7])
+def test_a_worker_that_spoils_the_ids_of_its_task_harms_nothing(tmp_path: Path, value: object) -> None:
+    """Journal, custody, lease and outbox go by the ids that the server gave."""
+
+    @worker_task("work", concurrency=1)
+    def spoils(task: Task) -> dict[str, int]:
+        for name in ("task_id", "workflow_instance_id", "poll_count", "worker_id", "task_def_name"):
+            setattr(task, name, value)
+        return {"done": 1}
+
+    with ScriptedServer() as server:
+        server.add(*(a_task(name, response_timeout_seconds=60) for name in ("a", "b")))
+        with poller_for(server, tmp_path, spoils) as poller:
+            results = server.wait_for_updates(2)
+            wait_for(lambda: poller.health().unsent == 0)
+            assert (len(poller._custody), len(poller._leases)) == (0, 0)
+    # With the ids of another task it fails, since a result for that one is none of its business.
+    status = COMPLETED if value is None else taskresult_pb2.TaskResult.FAILED_WITH_TERMINAL_ERROR
+    assert [(each.task_id, each.workflow_instance_id, each.status) for each in results] == [
+        ("a", "workflow-of-a", status),
+        ("b", "workflow-of-b", status),
+    ]
+    assert left_in(tmp_path) == Recovered()
+
+
+def test_what_is_given_up_leaves_memory_and_is_tried_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unexplained(_result: object, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.UNKNOWN, "nobody knows")
+
+    monkeypatch.setattr(outbox_module, "GIVE_UP", 0.0)
+    with ScriptedServer() as server:
+        server.add(a_task("a"))
+        server.update = unexplained
+        with poller_for(server, tmp_path) as poller:
+            wait_for(lambda: poller.health().given_up == 1)
+            assert poller._journal is not None
+            state = poller._journal._state
+            wait_for(lambda: not state.recovered().outcomes)
+        (outcome,) = left_in(tmp_path).outcomes
+        server.update = lambda _result, _context: None
+        server.get = {"a": on_the_server("a", outcome.claim.worker_id)}.get
+        with poller_for(server, tmp_path):
+            server.wait_for_updates(1)
+    assert left_in(tmp_path) == Recovered()
 
 
 def test_work_goes_on_where_the_journal_cannot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,8 @@ from waiting import wait_for
 from conductor_grpc import Configuration, Task, TaskPoller, worker_task
 from conductor_grpc.pb.model import taskresult_pb2, tasksummary_pb2
 from conductor_grpc.poller import intake as intake_module
-from conductor_grpc.poller import planner
+from conductor_grpc.poller import planner, reclaim_rest, task_poller
+from conductor_grpc.poller.reclaim import Found
 
 if TYPE_CHECKING:
     import pytest
@@ -179,10 +180,8 @@ def test_the_warnings_of_a_long_outage_are_few(
 
 
 def test_a_list_too_long_to_see_all_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from conductor_grpc.poller import reclaim as reclaim_module
-
-    monkeypatch.setattr(reclaim_module, "LIST_FIRST", 4)
-    monkeypatch.setattr(reclaim_module, "LIST_LIMIT", 4)
+    monkeypatch.setattr(reclaim_rest, "FIRST", reclaim_rest.Bound(4, 1_000_000, 10.0))
+    monkeypatch.setattr(reclaim_rest, "WHOLE", reclaim_rest.Bound(4, 1_000_000, 10.0))
     monkeypatch.setattr(planner, "BACKOFF_FIRST", 0.01)
     monkeypatch.setattr(intake_module, "LOOK_AGAIN", 0.1, raising=False)
     worker_id: list[str] = []
@@ -203,7 +202,7 @@ def test_a_list_too_long_to_see_all_is_looked_at_again(monkeypatch: pytest.Monke
         if "/admin/task/" not in path:
             return 200, "application/json", b"[]"
         looks.append(1)
-        if len(looks) == 1:  # a backlog in which the stranded one is not among those listed
+        if len(looks) <= 2:  # a backlog in which the stranded one is not among those listed
             documents = [task(f"queued{n}", "SCHEDULED") for n in range(4)]
         else:
             documents = [task("stranded", "IN_PROGRESS")]
@@ -365,3 +364,43 @@ def test_a_hidden_task_is_in_hand_until_its_failure_is_acknowledged() -> None:
             (result,) = server.wait_for_updates(1)
             wait_for(lambda: len(poller._custody) == 0)
     assert result.status == taskresult_pb2.TaskResult.FAILED_WITH_TERMINAL_ERROR
+
+
+class PutOff:
+    """Stands for GrpcReclaim: finds nothing at first, and says when it will look again."""
+
+    def __init__(self, again: float, *then: Task) -> None:
+        self.again, self.then = again, list(then)
+        self.looks: list[bool] = []
+
+    def __call__(self, *_: object) -> PutOff:
+        return self
+
+    def stranded(self, _type: str, _worker_id: str, _since_ms: int, _most: int, *, last: bool = False) -> Found:
+        self.looks.append(last)
+        if len(self.looks) == 1 or not self.then:
+            return Found([], complete=False, again=self.again)
+        return Found([*self.then], complete=True)
+
+
+def test_a_look_that_is_put_off_is_made_when_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    reclaim = PutOff(0.05, Task(task_id="a", workflow_instance_id="w", task_def_name="work"))
+    monkeypatch.setattr(task_poller, "GrpcReclaim", reclaim)
+    with ScriptedServer() as server:
+        server.poll = poisoned_once(server)
+        with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=100)):
+            assert [result.task_id for result in server.wait_for_updates(1, 10)] == ["a"]
+    assert reclaim.looks == [False, False]
+
+
+def test_a_stop_does_not_wait_for_a_look_that_is_put_off_but_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "SETTLING", 0.1)
+    reclaim = PutOff(600.0)
+    monkeypatch.setattr(task_poller, "GrpcReclaim", reclaim)
+    with ScriptedServer() as server:
+        server.poll = poisoned_once(server)
+        with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=100, drain_timeout=20.0)):
+            wait_for(lambda: len(reclaim.looks) == 1, 10)
+            began = time.monotonic()
+        assert time.monotonic() - began < 15
+    assert reclaim.looks == [False, True]

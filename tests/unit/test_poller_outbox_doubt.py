@@ -320,6 +320,68 @@ def test_a_look_that_is_forbidden_is_not() -> None:
         assert dict(it.outbox.late) == {Standing.HIDDEN: 1}
 
 
+class RestAlone:
+    """A task that only REST can show: `rest_down`, or else what it shows. gRPC may be down, too, at first."""
+
+    def __init__(self, grpc_failures: int = 0) -> None:
+        self.looks = 0
+        self._grpc_failures = grpc_failures
+
+    def __call__(self, _task_id: str) -> Task:
+        self.looks += 1
+        if self.looks <= self._grpc_failures:
+            raise UnavailableError("down", code=grpc.StatusCode.UNAVAILABLE, method="TaskService/GetTask")
+        raise UnavailableError("down", code=grpc.StatusCode.UNAVAILABLE, method="GET /tasks/a")
+
+
+@pytest.mark.parametrize("update", [result(), result(TaskResultStatus.IN_PROGRESS), hand_back(ours())])
+def test_a_task_that_rest_alone_could_show_does_not_hold_room_for_ever(
+    update: Update, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox_module, "UNSEEN_FOR", 0.1)
+    failed = threading.Semaphore(1)
+
+    def in_doubt_once(_result: taskresult_pb2.TaskResult, context: grpc.ServicerContext) -> None:
+        if failed.acquire(blocking=False):
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "late")
+
+    with bench(RestAlone()) as it:
+        it.server.update = in_doubt_once
+        it.outbox.put(update)
+        assert it.outbox.flush(20)
+        assert (it.arrived(), len(it.settled)) == (["a"], 1)
+        assert dict(it.outbox.late) == ({Standing.HIDDEN: 1} if update.repeatable else {})
+    (record,) = [record for record in caplog.records if "cannot be seen over gRPC" in record.getMessage()]
+    assert record.levelno == logging.WARNING
+    assert "base_url" in record.getMessage()
+
+
+def test_a_server_that_is_down_altogether_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "UNSEEN_FOR", 0.0)
+    find = RestAlone(grpc_failures=5)
+    with bench(find) as it:
+        it.outbox.look_after("a")
+        it.outbox.put(result())
+        assert it.outbox.flush(20)
+        assert find.looks == 6, "as long as gRPC failed, nothing was concluded"
+
+
+def test_an_error_in_a_callback_of_the_event_loop_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio itself would only log it."""
+    told: list[BaseException] = []
+    with bench() as it:
+        it.outbox._on_death = lambda _, error: told.append(error)
+        assert it.outbox.started.wait(20)
+        wait_for(lambda: not it.outbox._armed)
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("a bug in the extensions")
+
+        monkeypatch.setattr(it.outbox._extensions, "begin", broken)
+        it.outbox.put(result())
+        wait_for(lambda: [str(error) for error in told] == ["a bug in the extensions"])
+
+
 def test_a_stop_does_not_wait_for_an_extension() -> None:
     gate, begun = threading.Event(), threading.Event()
     with ScriptedServer() as server:

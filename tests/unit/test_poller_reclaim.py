@@ -11,16 +11,25 @@ import pytest
 from scripted_server import ScriptedServer, a_task
 
 from conductor_grpc import Configuration, Task, TaskPoller, worker_task
-from conductor_grpc.errors import NotFoundError, UnmappablePayloadError
+from conductor_grpc.errors import (
+    NotFoundError,
+    ServerError,
+    UnavailableError,
+    UnknownServerError,
+    UnmappablePayloadError,
+)
 from conductor_grpc.pb.model import tasksummary_pb2
-from conductor_grpc.poller import reclaim as reclaim_module
+from conductor_grpc.poller import reclaim_rest
 from conductor_grpc.poller.custody import Custody
-from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, RestReclaim, TaskFinder
+from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, TaskFinder
+from conductor_grpc.poller.reclaim_rest import Bound, RestReclaim
 from conductor_grpc.poller.sources import Unreadable
 from conductor_grpc.transport.channel import open_channel
+from conductor_grpc.transport.task_stream import Listing
+from conductor_grpc.worker.status import TaskStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from conductor_grpc.transport.channel import Channel
 
@@ -44,11 +53,17 @@ class FakeRest:
         self.counts: list[int] = []
         self.listing = lambda: None
 
-    def pending_tasks(self, _task_type: str, count: int) -> list[dict[str, Any]]:
+    def list_pending(
+        self, _task_type: str, count: int, keep: Callable[[dict[str, Any]], bool], *, most_bytes: int, seconds: float
+    ) -> Listing:
+        del seconds
         self.counts.append(count)
         documents = self.documents[:count]
         self.listing()
-        return documents
+        bytes_read = 2_000 * len(documents)
+        cut = "it is longer" if bytes_read > most_bytes else ""
+        seen = documents[: most_bytes // 2_000]
+        return Listing([each for each in seen if keep(each)], len(seen), bytes_read, cut)
 
     def get_task(self, task_id: str) -> dict[str, Any] | None:
         return next((each for each in self.documents if each["taskId"] == task_id), None)
@@ -62,8 +77,43 @@ def ids(found: list[Task | Unreadable]) -> list[str]:
     return sorted(each.task_id for each in found)
 
 
-def rest_reclaim(rest: FakeRest, custody: Custody) -> RestReclaim:
-    return RestReclaim(rest, custody)  # type: ignore[arg-type]
+class FakeIndex:
+    """The server's index of tasks; None: it has none."""
+
+    def __init__(self, *task_ids: str, total: int | None = None) -> None:
+        self.found = [tasksummary_pb2.TaskSummary(task_id=task_id) for task_id in task_ids]
+        self.total = len(task_ids) if total is None else total
+        self.queued = 0
+        self.asked: list[int] = []
+
+    def in_progress(self, _task_type: str, since_ms: int) -> tuple[list[tasksummary_pb2.TaskSummary], bool]:
+        self.asked.append(since_ms)
+        return self.found, self.total <= len(self.found)
+
+    def waiting(self, _task_type: str) -> int:
+        return self.queued
+
+    def knows(self, _task_type: str) -> bool:
+        return self.total > 0
+
+
+class FakeFinder:
+    """GetTask; of those in `hidden` it says that they hold integers."""
+
+    def __init__(self, *tasks: Task, hidden: tuple[str, ...] = ()) -> None:
+        self.tasks = {task.task_id: task for task in tasks}
+        self.hidden = hidden
+
+    def over_grpc(self, task_id: str) -> Task | None:
+        if task_id in self.hidden:
+            raise UnmappablePayloadError(code=grpc.StatusCode.INTERNAL)
+        return self.tasks.get(task_id)
+
+
+def rest_reclaim(
+    rest: FakeRest, custody: Custody, index: FakeIndex | None = None, finder: FakeFinder | None = None
+) -> RestReclaim:
+    return RestReclaim(rest, index or FakeIndex(), finder or FakeFinder(), custody)  # type: ignore[arg-type]
 
 
 def test_over_rest_only_what_is_in_progress_and_ours_and_not_in_hand() -> None:
@@ -93,21 +143,170 @@ def test_over_rest_a_task_released_after_the_list_was_made_is_not_stranded() -> 
     assert look(rest_reclaim(rest, custody)) == []
 
 
-def test_a_long_list_is_asked_for_in_growing_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reclaim_module, "LIST_FIRST", 2)
-    monkeypatch.setattr(reclaim_module, "LIST_LIMIT", 32)
-    rest = FakeRest(*(a_document(f"queued{n}", "SCHEDULED") for n in range(9)), a_document("stranded"))
-    assert ids(look(rest_reclaim(rest, Custody()))) == ["stranded"]
-    assert rest.counts == [2, 8, 32]
+def queued(count: int) -> list[dict[str, Any]]:
+    return [a_document(f"queued{n}", "SCHEDULED") for n in range(count)]
 
 
-def test_a_list_beyond_the_limit_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(reclaim_module, "LIST_FIRST", 2)
-    monkeypatch.setattr(reclaim_module, "LIST_LIMIT", 8)
-    rest = FakeRest(a_document("stranded"), *(a_document(f"queued{n}", "SCHEDULED") for n in range(20)))
+@pytest.fixture
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reclaim_rest, "FIRST", Bound(4, 1_000_000, 10.0))
+    monkeypatch.setattr(reclaim_rest, "WHOLE", Bound(32, 1_000_000, 10.0))
+
+
+class Clock:
+    """Stands for `time` in the module."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_000.0
+        monkeypatch.setattr(reclaim_rest, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_with_a_backlog_the_index_is_asked_and_each_task_looked_up() -> None:
+    custody = Custody()
+    custody.take("held", 1)
+
+    def on_the_server(task_id: str, worker_id: str = "me", status: TaskStatus = TaskStatus.IN_PROGRESS) -> Task:
+        return Task(task_id=task_id, worker_id=worker_id, status=status, poll_count=1)
+
+    rest = FakeRest(
+        *queued(9), a_document("integers"), a_document("of others", worker_id="you"), a_document("odd", inputData="no")
+    )
+    finder = FakeFinder(
+        on_the_server("plain"),
+        on_the_server("held"),
+        on_the_server("foreign", "you"),
+        on_the_server("ended", status=TaskStatus.COMPLETED),
+        hidden=("integers", "of others", "odd"),
+    )
+    index = FakeIndex("plain", "held", "foreign", "ended", "gone", "integers", "of others", "odd")
+    found = rest_reclaim(rest, custody, index, finder).stranded("work", "me", 7, 0)
+    assert ids(found.tasks) == ["integers", "odd", "plain"]
+    assert found.complete
+    assert rest.counts == [4]
+    assert index.asked == [7]
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_more_hits_than_the_index_returns_are_told() -> None:
+    index = FakeIndex("a", total=501)
+    assert not rest_reclaim(FakeRest(*queued(9)), Custody(), index).stranded("work", "me", 7, 0).complete
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_without_an_index_the_whole_list_is_read() -> None:
+    rest = FakeRest(*queued(9), a_document("stranded"))
     assert ids(look(rest_reclaim(rest, Custody()))) == ["stranded"]
-    assert rest.counts == [2, 8]
-    assert "more than 8 tasks of type 'work'" in caplog.text
+    assert rest.counts == [4, 32]
+
+
+@pytest.mark.usefixtures("small_bounds")
+@pytest.mark.parametrize("error", [UnknownServerError, UnavailableError])
+def test_an_index_that_fails_is_none_unless_that_passes(error: type[ServerError]) -> None:
+    rest, index = FakeRest(*queued(9), a_document("stranded")), FakeIndex()
+
+    def fail(*_: object) -> Any:
+        raise error(code=grpc.StatusCode.UNKNOWN)
+
+    index.in_progress = index.waiting = fail  # type: ignore[assignment]
+    if error is UnavailableError:
+        with pytest.raises(UnavailableError):
+            look(rest_reclaim(rest, Custody(), index))
+    else:
+        assert ids(look(rest_reclaim(rest, Custody(), index))) == ["stranded"]
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_a_list_beyond_the_limit_is_told_and_what_was_read_of_it_is_found(caplog: pytest.LogCaptureFixture) -> None:
+    rest = FakeRest(a_document("stranded"), *queued(40))
+    found = rest_reclaim(rest, Custody()).stranded("work", "me", 0, 0)
+    assert ids(found.tasks) == ["stranded"]
+    assert not found.complete
+    assert "longer than can be read (32 tasks, 1000000 bytes" in caplog.text
+
+
+def test_a_list_of_too_many_bytes_is_not_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reclaim_rest, "FIRST", Bound(100, 10_000, 10.0))
+    monkeypatch.setattr(reclaim_rest, "WHOLE", Bound(100, 10_000, 10.0))
+    found = rest_reclaim(FakeRest(a_document("stranded"), *queued(40)), Custody()).stranded("work", "me", 0, 0)
+    assert (ids(found.tasks), found.complete) == (["stranded"], False)
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_looks_are_as_rare_as_they_are_dear(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand tasks of 2 kB may be read every 40 s, not at every poll that fails."""
+    monkeypatch.setattr(reclaim_rest, "RATE", 1_000)
+    rest = FakeRest(*queued(31))
+    reclaim = rest_reclaim(rest, Custody())
+    assert reclaim.stranded("work", "me", 0, 0).again is None
+    refused = reclaim.stranded("work", "me", 0, 0)
+    assert (refused.tasks, refused.complete) == ([], False)
+    assert refused.again == pytest.approx((4 + 31) * 2 - reclaim_rest.CREDIT)
+    assert rest.counts == [4, 32]
+    clock.now += refused.again
+    assert reclaim.stranded("work", "me", 0, 0).complete
+    assert rest.counts == [4, 32, 4, 32]
+    assert reclaim.stranded("other work", "me", 0, 0).complete, "each type has a rate of its own"
+
+
+@pytest.mark.usefixtures("small_bounds")
+@pytest.mark.parametrize(("queued_there", "lists"), [(3, [4]), (4, [])])
+def test_the_list_is_not_even_asked_for_where_the_index_tells_of_a_backlog(queued_there: int, lists: list[int]) -> None:
+    rest, index = FakeRest(*queued(9)), FakeIndex("a")
+    index.queued = queued_there
+    assert rest_reclaim(rest, Custody(), index).stranded("work", "me", 0, 0).complete
+    assert rest.counts == lists
+    assert index.asked == [0]
+
+
+def test_a_slow_look_is_dear(clock: Clock) -> None:
+    rest = FakeRest()
+
+    def take_three_seconds() -> None:
+        clock.now += 3.0
+
+    rest.listing = take_three_seconds
+    reclaim = rest_reclaim(rest, Custody())
+    reclaim.stranded("work", "me", 0, 0)
+    assert reclaim.stranded("work", "me", 0, 0).again == pytest.approx(20.0 - reclaim_rest.CREDIT)
+
+
+def test_a_look_that_fails_is_dear_too(clock: Clock) -> None:
+    rest = FakeRest()
+
+    def fail() -> None:
+        clock.now += 11.0
+        raise UnavailableError(code=grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    rest.listing = fail
+    reclaim = rest_reclaim(rest, Custody())
+    with pytest.raises(UnavailableError):
+        reclaim.stranded("work", "me", 0, 0)
+    assert reclaim.stranded("work", "me", 0, 0).again == pytest.approx(100.0 - reclaim_rest.CREDIT)
+
+
+@pytest.mark.usefixtures("small_bounds", "clock")
+def test_the_last_look_is_not_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reclaim_rest, "RATE", 1_000)
+    rest = FakeRest(*queued(31), a_document("stranded"))
+    reclaim = rest_reclaim(rest, Custody())
+    reclaim.stranded("work", "me", 0, 0)
+    assert look(reclaim) == []
+    assert ids(reclaim.stranded("work", "me", 0, 0, last=True).tasks) == ["stranded"]
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_few_short_lists_may_be_read_at_once() -> None:
+    reclaim = rest_reclaim(FakeRest(*queued(50)), Custody())
+    assert all(reclaim.stranded("work", "me", 0, 0).complete for _ in range(10))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -21,7 +21,15 @@ from conductor_grpc.errors import PollerError
 from conductor_grpc.pb.model import taskresult_pb2, tasksummary_pb2
 from conductor_grpc.poller import intake as intake_module
 from conductor_grpc.poller import outbox as outbox_module
+from conductor_grpc.poller.intake import Intake
+from conductor_grpc.poller.journal import Journal
+from conductor_grpc.poller.lease import LeaseKeeper
 from conductor_grpc.poller.outbox_updates import hand_back
+from conductor_grpc.poller.slots import Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 @worker_task("work", concurrency=4)
@@ -227,6 +235,95 @@ def test_a_start_that_failed_leaves_nothing_behind(monkeypatch: pytest.MonkeyPat
         assert poller._outbox.join(10)
 
 
+def test_a_part_that_dies_while_a_failed_start_joins_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells of its death while the start, which waits for its end, has the poller's lock."""
+    aborting = threading.Event()
+
+    def dies(_journal: Journal) -> None:
+        aborting.wait(20)
+        raise RuntimeError("a bug in the journal")
+
+    def no_threads(_intake: Intake) -> None:
+        aborting.set()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Journal, "_run", dies)
+    monkeypatch.setattr(Intake, "start", no_threads)
+    with ScriptedServer() as server:
+        poller = TaskPoller([work], Configuration("", target=server.target, journal=tmp_path))
+        failed: list[str] = []
+
+        def start() -> None:
+            try:
+                poller.start()
+            except RuntimeError as error:
+                failed.append(str(error))
+
+        starting = threading.Thread(target=start, daemon=True)
+        starting.start()
+        starting.join(20)
+        assert failed == ["can't start new thread"]
+        with pytest.raises(PollerError, match="a bug in the journal"):
+            poller.join(20)
+
+
+def test_whatever_fails_in_the_end_of_a_failed_start_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_threads(_intake: Intake) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def broken(_keeper: LeaseKeeper) -> None:
+        raise ValueError("a bug in stop")
+
+    monkeypatch.setattr(Intake, "start", no_threads)
+    with ScriptedServer() as server:
+        poller = TaskPoller([work], Configuration("", target=server.target))
+        with monkeypatch.context() as patch:
+            patch.setattr(LeaseKeeper, "stop", broken)
+            with pytest.raises(ValueError, match="a bug in stop"):
+                poller.start()
+        assert poller._outbox.join(20), "what comes after it is stopped all the same"
+        assert poller.join(0)
+        poller._leases.stop()
+
+
+def test_a_drain_that_dies_ends_everything_and_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_slots: Slots) -> None:
+        raise RuntimeError("a bug in the drain")
+
+    sent = threading.Event()
+
+    def update(result: taskresult_pb2.TaskResult, context: grpc.ServicerContext) -> None:
+        if result.task_id == "never":
+            context.abort(grpc.StatusCode.UNAVAILABLE, "down")
+        sent.wait(20)
+
+    with ScriptedServer() as server:
+        server.update = update
+        server.add(a_task("never"), a_task("later"))
+        poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50))
+        poller.start()
+        wait_for(lambda: server.attempts >= 2)
+        monkeypatch.setattr(Slots, "take_back", broken)
+        monkeypatch.setattr(poller, "_note_death", _then(poller._note_death, sent.set))
+        assert poller.stop() == DrainReport(done=1, unsent=1)
+        assert poller._outbox.join(20)
+        assert poller._leases.join(20)
+        assert poller._lanes[0].intake.join(20)
+        with pytest.raises(PollerError, match="the drain died: RuntimeError: a bug in the drain"):
+            poller.join(0)
+    assert "the drain died" in caplog.text
+
+
+def _then(first: Callable[..., None], second: Callable[[], None]) -> Callable[..., None]:
+    def both(*arguments: object) -> None:
+        first(*arguments)
+        second()
+
+    return both
+
+
 def test_a_handler_that_python_does_not_know_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     real = signal.signal
 
@@ -377,25 +474,6 @@ def test_a_stop_from_elsewhere_is_not_cut_short_by_the_first_signal() -> None:
     assert report == DrainReport(done=1)
     assert poller._deadline is not None
     assert poller._deadline.remaining() > 5, "it was cut"
-
-
-def test_two_signals_before_the_drain_begins_end_it_too() -> None:
-    stuck, running, release = stuck_with(lambda _task: None)
-    with ScriptedServer() as server:
-        server.add(a_task("a"))
-        poller = TaskPoller([stuck], Configuration("", target=server.target, poll_wait_ms=50, drain_timeout=60))
-        start = poller.start
-
-        def start_and_signal() -> None:
-            start()
-            assert running.wait(30)
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGINT)
-
-        poller.start = start_and_signal  # type: ignore[method-assign]
-        report = poller.run()
-        release.set()
-    assert report == DrainReport(cancelled=1)
 
 
 def test_a_task_cannot_stop_the_poller_that_runs_it() -> None:

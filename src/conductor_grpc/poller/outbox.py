@@ -13,6 +13,7 @@ from conductor_grpc.errors import ErrorKind, ServerError
 from conductor_grpc.poller.outbox_extensions import Extensions
 from conductor_grpc.poller.outbox_room import Room
 from conductor_grpc.poller.outbox_truth import SURELY_NOT_APPLIED, Standing, Truth
+from conductor_grpc.poller.outbox_updates import Purpose
 from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.poller.patient_loop import run_patiently
 from conductor_grpc.poller.rarely import Rarely
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from conductor_grpc.configuration import Configuration
     from conductor_grpc.poller.lease import Extended, Lease
-    from conductor_grpc.poller.outbox_updates import Purpose, Update
+    from conductor_grpc.poller.outbox_updates import Update
     from conductor_grpc.poller.part import DeathHandler
     from conductor_grpc.worker.task import Task
 
@@ -66,6 +67,10 @@ UNDONE_LOOKS: Final = (0.3, 3.0)
 """Seconds before each look at a task whose result may yet be undone: an extension whose answer never came is carried
 out within moments or, on a server that stalled, when it goes on."""
 
+UNSEEN_FOR: Final = 120.0
+"""Seconds for which a task is looked for that only REST can show, while REST alone fails: its update holds room, and
+a hand-back of it holds up its workflow."""
+
 REPAIR_FOR: Final = 60.0
 """Seconds for which a result that was undone is sent again. If it still does not stay, its workflow has ended."""
 
@@ -104,12 +109,14 @@ class Outbox(BackgroundPart):
         """What became of the updates whose answer was not certain."""
         self.repaired = 0
         """How many updates had to be sent again because a lease extension had undone them on the server."""
+        self.measure: Callable[[Update, float, ServerError | None], None] | None = None
+        """Called after each attempt to send an update, with the time at which it began; set before the start."""
         self._doubts: dict[str, bool] = {}
         self._pending: deque[Update] = deque()
         self._armed = True  # until the loop runs, nothing can be scheduled on it
         self._senders = 0
         self._closing = False
-        self._failures, self._late_ones, self._undone_ones = Rarely(), Rarely(), Rarely()
+        self._failures, self._late_ones, self._undone_ones, self._unseen_ones = Rarely(), Rarely(), Rarely(), Rarely()
         self._coroutines: set[asyncio.Task[None]] = set()
         self._update_task: RawAioUnary
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,6 +130,11 @@ class Outbox(BackgroundPart):
     def bytes(self) -> int:
         """How many bytes of requests these are."""
         return self._room.bytes
+
+    @property
+    def oldest(self) -> float:
+        """For how many seconds the oldest of them has been here; 0 if there is none."""
+        return self._room.oldest()
 
     def put(self, update: Update) -> None:
         """Send `update` as soon as possible. After `stop` it stays unsent."""
@@ -188,6 +200,13 @@ class Outbox(BackgroundPart):
             await channel.close()
 
     def _pump(self) -> None:
+        # Called by the event loop itself, mostly, which would do no more than log an error.
+        try:
+            self._begin_sending()
+        except Exception as error:  # noqa: BLE001 - passed on
+            self._died(error)
+
+    def _begin_sending(self) -> None:
         self._armed = False
         if self._closing:
             return
@@ -207,8 +226,11 @@ class Outbox(BackgroundPart):
     def _done(self, ended: asyncio.Task[None]) -> None:
         self._coroutines.discard(ended)
         if not ended.cancelled() and (error := ended.exception()) is not None:
-            logger.critical("the outbox met an error it does not know", exc_info=error)
-            self._on_death(self.name, error)
+            self._died(error)
+
+    def _died(self, error: BaseException) -> None:
+        logger.critical("the outbox met an error it does not know", exc_info=error)
+        self._on_death(self.name, error)
 
     def _resume(self, updates: list[Update]) -> None:
         # An extension has been answered: its update may go, and another extension.
@@ -228,18 +250,24 @@ class Outbox(BackgroundPart):
             self._senders -= 1
 
     async def _send(self, update: Update) -> None:
+        began, attempted = 0.0, False
         try:
             if update.attempts and not update.repeatable:
                 # The first one may have been applied although its answer was lost, and another worker may hold the
                 # task by now. Where that is not to be known, it is sent: a task stuck until its timeout is worse.
-                standing = await self._truth.standing(update)
+                standing = await self._standing(update)
                 if standing not in (Standing.OPEN, Standing.HIDDEN):
                     self._settle_late(update, standing)
                     return
+            began, attempted = time.monotonic(), True
             await self._update_task(update.wire, timeout=UPDATE_TIMEOUT)
         except ServerError as error:
+            if attempted and self.measure is not None:
+                self.measure(update, began, error)
             self._fail(update, error)
         else:
+            if self.measure is not None:
+                self.measure(update, began, None)
             self._accept(update)
 
     def _fail(self, update: Update, error: ServerError) -> None:
@@ -343,13 +371,48 @@ class Outbox(BackgroundPart):
 
     async def _try_to_look(self, update: Update) -> Standing | None:
         try:
-            return await self._truth.standing(update)
+            return await self._standing(update)
         except ServerError as error:
             logger.debug("cannot look at task %s: %s", update.task.task_id, error)
             return None
 
+    async def _standing(self, update: Update) -> Standing:
+        """As `Truth.standing`, but a task that REST alone could show counts as hidden after UNSEEN_FOR seconds of
+        failures."""
+        try:
+            standing = await self._truth.standing(update)
+        except ServerError as error:
+            if not self._unseen_for_too_long(update, error):
+                raise
+            return Standing.HIDDEN
+        update.unseen_since = None
+        return standing
+
+    def _unseen_for_too_long(self, update: Update, error: ServerError) -> bool:
+        if not error.method.startswith("GET "):
+            update.unseen_since = None  # gRPC fails too: the server is down, and nothing can be sent anyway
+            return False
+        now = time.monotonic()
+        if update.unseen_since is None:
+            update.unseen_since = now
+        unseen = now - update.unseen_since
+        if unseen < UNSEEN_FOR:
+            return False
+        logger.log(
+            self._unseen_ones.level(),
+            "task %s, whose %s is in doubt, cannot be seen over gRPC, and REST has failed for %.0f s: what became of "
+            "it stays unknown%s. Set base_url to the server's REST address, or mend that: %s",
+            update.task.task_id,
+            update.purpose.value,
+            unseen,
+            "" if update.repeatable else ", and it is sent again, which makes the task run twice if it was applied",
+            error,
+        )
+        return True
+
     def _settle_late(self, update: Update, standing: Standing) -> None:
-        self.late[standing] += 1
+        if update.purpose is not Purpose.GIVE_UP:  # of which this is known beforehand
+            self.late[standing] += 1
         lost = standing in (Standing.IGNORED, Standing.REASSIGNED) and update.repeatable
         logger.log(
             self._late_ones.level() if lost else logging.DEBUG,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 
 class Room:
@@ -16,6 +17,8 @@ class Room:
         self._byte_limit = byte_limit
         self._fewer = threading.Condition()
         self._by_task: dict[str, int] = {}
+        self._since: dict[str, float] = {}
+        """When the first update of each came, by the monotonic clock; in that order."""
         self._count = 0
         self._bytes = 0
         self._waited_for = False
@@ -32,6 +35,7 @@ class Room:
             self._count += 1
             self._bytes += size
             self._by_task[task_id] = self._by_task.get(task_id, 0) + 1
+            self._since.setdefault(task_id, time.monotonic())
 
     def leave(self, task_id: str, size: int) -> None:
         with self._fewer:
@@ -41,10 +45,16 @@ class Room:
             if left:
                 self._by_task[task_id] = left
             else:
-                del self._by_task[task_id]
+                del self._by_task[task_id], self._since[task_id]
             if self._count == 0 or (self._waited_for and self._roomy()):
                 self._waited_for = False
                 self._fewer.notify_all()
+
+    def oldest(self) -> float:
+        """For how many seconds the oldest update has been here; 0 if there is none."""
+        with self._fewer:
+            since = next(iter(self._since.values()), None)
+        return 0.0 if since is None else time.monotonic() - since
 
     def holds(self, task_id: str) -> bool:
         """Whether there is an update of this task."""

@@ -27,6 +27,8 @@ class Purpose(enum.Enum):
     """Nobody has begun the task: the server is to give it to another worker at once."""
     CANCEL = "cancel"
     """The task was still running when the time to drain was over; it is handed back likewise."""
+    GIVE_UP = "giving up"
+    """The task was cancelled, and its worker has ended without a result. It is handed back if it is still ours."""
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class Update:
     """Since when, by the monotonic clock, nothing but such errors has come."""
     accepted_by_then: int = 0
     """How many updates the server had accepted by then."""
+    unseen_since: float | None = None
+    """Since when looks at its task have failed because of REST alone."""
     undone_since: float | None = None
     """Since when the server, having accepted it, has lost it again."""
     repairs: int = 0

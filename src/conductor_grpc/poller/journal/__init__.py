@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from conductor_grpc.poller.journal.folder import adopt
 from conductor_grpc.poller.journal.journal import Journal
 from conductor_grpc.poller.journal.state import Claim, FormerWorker, Outcome, Recovered
 
-__all__ = ["Claim", "FormerWorker", "Journal", "Outcome", "Recovered"]
+__all__ = ["Claim", "FormerWorker", "Journal", "Outcome", "Recovered", "adopt"]

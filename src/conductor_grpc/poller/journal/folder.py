@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import socket
@@ -11,18 +12,23 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.errors import JournalError
+from conductor_grpc.poller.journal.append import append
+from conductor_grpc.poller.journal.records import FILE_HEADER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
 _NAME: Final = re.compile(r"journal-(\d{9})")
+_GIVEN_UP: Final = "given-up"
 
 _locked: dict[str, int] = {}
 _locked_lock: Final = threading.Lock()
 
 
 class FolderLock:
-    """Keeps other processes, and others in this one, off a folder until `release` or the end of the process.
+    """Keeps other processes, and others in this one, off a folder until `close` or the end of the process.
 
     A lock of the kernel's: it ends with the process, however that ends, and a forked child does not inherit it.
     """
@@ -50,7 +56,7 @@ class FolderLock:
                 raise
             _locked[self._name] = os.getpid()
 
-    def release(self) -> None:
+    def close(self) -> None:
         with _locked_lock:
             if _locked.get(self._name) == os.getpid():
                 del _locked[self._name]
@@ -75,9 +81,64 @@ def journal_files(folder: Path) -> list[Path]:
 
 def new_file(folder: Path) -> tuple[Path, int]:
     """The path and the descriptor, for appending, of an empty file that sorts after all others."""
-    last = max((int(path.name.partition("-")[2]) for path in journal_files(folder)), default=0)
-    path = folder / f"journal-{last + 1:09}"
+    path = folder / f"journal-{_last_number(folder) + 1:09}"
     return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def given_up_files(folder: Path) -> list[Path]:
+    """Those with the outcomes that a run has given up."""
+    path = folder / _GIVEN_UP
+    return [path] if path.exists() else []
+
+
+def append_given_up(folder: Path, record: bytes) -> None:
+    """Add a record to that file, such that a power cut cannot lose it. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(folder / _GIVEN_UP, flags, 0o600)
+    try:
+        if os.fstat(descriptor).st_size == 0:
+            record = FILE_HEADER + record
+        append(descriptor, record)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(folder)
+
+
+def adopt(folder: Path) -> None:
+    """Take over what killed processes have left in the numbered folders beside this one, which nobody may need again:
+    fewer processes may run from now on. Folders that are in use are left alone.
+
+    Raises:
+        JournalError: The folder itself is in use.
+    """
+    try:
+        make_folder(folder)
+        with contextlib.closing(FolderLock(folder)):
+            for each in sorted(folder.parent.iterdir()):
+                if each.name.isdecimal() and each != folder and each.is_dir():
+                    _move_files(each, folder)
+    except OSError as error:
+        logger.warning(
+            "what killed processes may have left in %s cannot be taken over: %s. Their tasks wait for their response "
+            "timeout, or for as many processes as there were then",
+            folder.parent,
+            error,
+        )
+
+
+def _move_files(source: Path, target: Path) -> None:
+    # A rename is all or nothing, so a kill at any moment leaves each file in one of the two folders. Each file speaks
+    # of turns of tasks that only its own process has had, so the order among those of different folders is of no
+    # importance; what was given up comes after what says that it was settled.
+    with contextlib.suppress(JournalError), contextlib.closing(FolderLock(source)):
+        for path in [*journal_files(source), *given_up_files(source)]:
+            path.rename(target / f"journal-{_last_number(target) + 1:09}")
+            logger.info("the journal %s of a killed process is taken over", path)
+
+
+def _last_number(folder: Path) -> int:
+    return max((int(path.name.partition("-")[2]) for path in journal_files(folder)), default=0)
 
 
 def set_aside(path: Path) -> Path:

@@ -14,6 +14,8 @@ from conductor_grpc.poller.journal import records
 from conductor_grpc.poller.journal.append import append
 from conductor_grpc.poller.journal.folder import (
     FolderLock,
+    append_given_up,
+    given_up_files,
     journal_files,
     make_folder,
     new_file,
@@ -39,6 +41,14 @@ SYNC_INTERVAL: Final = 1.0
 
 RETRY_INTERVAL: Final = 30.0
 """Seconds until a journal that has failed is tried again."""
+
+INTEGERS_KEPT: Final = 30 * 86_400.0
+"""Seconds for which a task type counts as one that carries integers. A type that is polled over REST shows none any
+more, so after that it is tried over gRPC again, at a start. If it still carries some, that costs one batch, which
+reclaim finds, and it is noted anew."""
+
+INTEGERS_NOTED_AGAIN: Final = 86_400.0
+"""Seconds after which integers of a type that is known for them are worth another note."""
 
 GROWTH: Final = 8 * 1024 * 1024
 """Bytes by which the file grows before what still matters of it moves to a new one."""
@@ -78,6 +88,8 @@ class Journal(BackgroundPart):
         self._told = False
         self._ended = threading.Event()
         self._recovered = Recovered()
+        self.integer_types: frozenset[str] = frozenset()
+        """Task types whose inputs hold JSON integers, as far as earlier runs know."""
 
     @classmethod
     def open(cls, folder: Path, on_death: DeathHandler) -> Journal:
@@ -94,11 +106,14 @@ class Journal(BackgroundPart):
         else:
             logger.info("the journal is in %s", folder)
         journal._recovered = journal._state.recovered()
+        journal.integer_types = journal._recovered.integer_types
         return journal
 
     def recover(self) -> Recovered:
-        """What earlier runs have left. It stays in the journal until it is settled, or the worker id forgotten."""
-        return self._recovered
+        """What earlier runs have left, to the first who asks: the outcomes may take much memory. It stays in the
+        journal until it is settled, or the worker id forgotten."""
+        recovered, self._recovered = self._recovered, Recovered()
+        return recovered
 
     def worker(self, worker_id: str, task_type: str, domain: str | None) -> None:
         """Note that tasks are going to be polled under this id."""
@@ -115,10 +130,11 @@ class Journal(BackgroundPart):
 
     def integers(self, task_type: str) -> None:
         """Note that tasks of this type hold JSON integers."""
+        now = time.time_ns() // 1_000_000
         with self._lock:
-            if task_type in self._state.integer_types:
+            if self._state.has_integer_type(task_type, now - int(INTEGERS_NOTED_AGAIN * 1000)):
                 return
-            record = self._state.add_integer_type(task_type)
+            record = self._state.add_integer_type(task_type, now)
         self._append(record)
 
     def claimed(self, tasks: Iterable[Task]) -> None:
@@ -143,6 +159,20 @@ class Journal(BackgroundPart):
             if self.failed is None:  # else nothing is written, and the list would grow
                 self._settled.append(key)
 
+    def given_up(self, key: Key) -> None:
+        """Note that this run does not try any more to get rid of an outcome: it goes from memory to a file of its own,
+        which the next run reads. Blocks for a disk access."""
+        with self._lock:
+            record = self._state.outcome(key)
+        if record is None or self.failed is not None:
+            return  # it stays where it is: a claim is small, and a disk that failed takes nothing
+        try:
+            append_given_up(self.folder, record)
+        except OSError as error:
+            self._fail(error)
+        else:
+            self.settled(key)
+
     def flush(self) -> None:
         """Write and sync everything noted so far. Blocks."""
         with self._lock:
@@ -164,7 +194,7 @@ class Journal(BackgroundPart):
             os.close(self._descriptor)
             self._descriptor = -1
         if self._folder_lock is not None:
-            self._folder_lock.release()
+            self._folder_lock.close()
             self._folder_lock = None
 
     def _run(self) -> None:
@@ -239,9 +269,16 @@ class Journal(BackgroundPart):
         make_folder(self.folder)
         self._folder_lock = FolderLock(self.folder)
         try:
-            self._move_to_new_file({path for path in journal_files(self.folder) if not self._read(path)})
+            # What was given up comes last, since the other files tell that it was settled.
+            given_up = given_up_files(self.folder)
+            files = [*journal_files(self.folder), *given_up]
+            damaged = {path for path in files if not self._read(path)}
+            with self._lock:
+                self._state.forget_integer_types(time.time_ns() // 1_000_000 - int(INTEGERS_KEPT * 1000))
+            self._move_to_new_file(damaged)
+            _remove(given_up, damaged)
         except BaseException:
-            self._folder_lock.release()
+            self._folder_lock.close()
             self._folder_lock = None
             raise
 
@@ -275,11 +312,7 @@ class Journal(BackgroundPart):
             os.close(descriptor)
         sync_folder(self.folder)
         self._base = self._size
-        for each in earlier:
-            if each in damaged:
-                set_aside(each)
-            else:
-                each.unlink()
+        _remove(earlier, damaged)
 
     def _read(self, path: Path) -> bool:
         """Take in what the file tells; False if it was damaged otherwise than by a crash."""
@@ -312,6 +345,14 @@ class Journal(BackgroundPart):
         except (ValueError, TypeError):  # whole, but not written by this version
             return False
         return True
+
+
+def _remove(files: Iterable[Path], damaged: Collection[Path]) -> None:
+    for each in files:
+        if each in damaged:
+            set_aside(each)
+        else:
+            each.unlink()
 
 
 def _remedy(error: OSError | JournalError) -> str:

@@ -80,7 +80,8 @@ class State:
         self._claims: dict[Key, Claim] = {}
         self._outcomes: dict[Key, Outcome] = {}
         self._workers: dict[str, FormerWorker] = {}
-        self.integer_types: set[str] = set()
+        self._integer_types: dict[str, int] = {}
+        """When each was noted, in epoch milliseconds."""
 
     def add_worker(self, worker: FormerWorker) -> bytes:
         self._workers[worker.worker_id] = worker
@@ -90,9 +91,17 @@ class State:
         self._workers.pop(worker_id, None)
         return encode(Kind.FORGET_WORKER, json.dumps(worker_id).encode())
 
-    def add_integer_type(self, task_type: str) -> bytes:
-        self.integer_types.add(task_type)
-        return encode(Kind.INTEGERS, json.dumps(task_type).encode())
+    def add_integer_type(self, task_type: str, noted_ms: int) -> bytes:
+        self._integer_types[task_type] = noted_ms
+        return _integers_record(task_type, noted_ms)
+
+    def has_integer_type(self, task_type: str, since_ms: int) -> bool:
+        """Whether it was noted at that time or later."""
+        return self._integer_types.get(task_type, -1) >= since_ms
+
+    def forget_integer_types(self, before_ms: int) -> None:
+        """For `records` and `recovered`; there is no record that says so."""
+        self._integer_types = {name: noted for name, noted in self._integer_types.items() if noted >= before_ms}
 
     def claim(self, claims: Iterable[Claim]) -> bytes:
         added = {claim.key: claim for claim in claims}
@@ -104,6 +113,11 @@ class State:
         self._claims.pop(claim.key, None)
         outcome = self._outcomes[claim.key] = Outcome(claim, wire)
         return _outcome_record(outcome)
+
+    def outcome(self, key: Key) -> bytes | None:
+        """The record of an outcome that is not settled."""
+        outcome = self._outcomes.get(key)
+        return None if outcome is None else _outcome_record(outcome)
 
     def settle(self, key: Key) -> None:
         """`settled_record` is its record, for many at once."""
@@ -127,11 +141,12 @@ class State:
         elif kind is Kind.FORGET_WORKER:
             self.forget_worker(value)
         else:
-            self.add_integer_type(value)
+            task_type, noted_ms = value
+            self.add_integer_type(task_type, noted_ms)
 
     def records(self) -> Iterator[bytes]:
         """All that is known, as records; of this moment, whatever changes while they are written."""
-        workers, types = list(self._workers.values()), list(self.integer_types)
+        workers, types = list(self._workers.values()), list(self._integer_types.items())
         claims, outcomes = list(self._claims.values()), list(self._outcomes.values())
         return _records(workers, types, claims, outcomes)
 
@@ -140,7 +155,7 @@ class State:
             tuple(self._outcomes.values()),
             tuple(self._claims.values()),
             tuple(self._workers.values()),
-            frozenset(self.integer_types),
+            frozenset(self._integer_types),
         )
 
 
@@ -149,16 +164,20 @@ def settled_record(keys: Iterable[Key]) -> bytes:
 
 
 def _records(
-    workers: list[FormerWorker], types: list[str], claims: list[Claim], outcomes: list[Outcome]
+    workers: list[FormerWorker], types: list[tuple[str, int]], claims: list[Claim], outcomes: list[Outcome]
 ) -> Iterator[bytes]:
     for worker in workers:
         yield encode(Kind.WORKER, json.dumps(worker).encode())
-    for task_type in types:
-        yield encode(Kind.INTEGERS, json.dumps(task_type).encode())
+    for task_type, noted_ms in types:
+        yield _integers_record(task_type, noted_ms)
     if claims:
         yield _claims_record(claims)
     for outcome in outcomes:
         yield _outcome_record(outcome)
+
+
+def _integers_record(task_type: str, noted_ms: int) -> bytes:
+    return encode(Kind.INTEGERS, json.dumps([task_type, noted_ms]).encode())
 
 
 def _claims_record(claims: Iterable[Claim]) -> bytes:
