@@ -36,6 +36,22 @@ BUILD_INPUTS = [
     "src",
     "examples",
 ]
+EXTENSION = """
+cmake_minimum_required(VERSION 3.18...4.0)
+project(cancellable LANGUAGES CXX)
+find_package(pybind11 CONFIG REQUIRED)
+find_package(conductor_grpc ${WANTED} CONFIG REQUIRED)
+pybind11_add_module(cancellable cancellable.cpp)
+target_link_libraries(cancellable PRIVATE conductor_grpc::conductor_grpc)
+"""
+FIND = "import conductor_grpc; print(conductor_grpc.get_cmake_dir()); print(conductor_grpc.get_include())"
+CANCEL = """
+import cancellable, conductor_grpc
+cancellation = conductor_grpc.Cancellation()
+before = cancellable.cancelled(cancellation)
+cancellation.set("the test says so")
+print(before, cancellable.cancelled(cancellation))
+"""
 STALE = "raise RuntimeError('stale')\n"
 
 
@@ -165,6 +181,33 @@ def test_wheel_holds_what_an_installation_needs(builds: list[tuple[Path, Path]])
     native = f"conductor_grpc/_core{sysconfig.get_config_var('EXT_SUFFIX')}"
     assert {"conductor_grpc/py.typed", "conductor_grpc/pb/__init__.py", native} <= names
     assert [name for name in names if not re.match(r"conductor_grpc(/|_client-[\d.]+\.dist-info/)", name)] == []
+
+
+def test_an_extension_is_built_with_the_headers_of_the_wheel(
+    builds: list[tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By CMake's find_package, with nothing of the checkout in sight."""
+    site, project = tmp_path / "site", tmp_path / "project"
+    with zipfile.ZipFile(builds[0][0]) as archive:
+        archive.extractall(site)
+    project.mkdir()
+    shutil.copy2(ROOT / "cpp" / "tests" / "cancellable.cpp", project)
+    (project / "CMakeLists.txt").write_text(EXTENSION, "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    cmake_folder, include = map(Path, run(sys.executable, "-c", FIND).splitlines())
+    assert (cmake_folder, include) == (site / "conductor_grpc" / "cmake", site / "conductor_grpc" / "include")
+    headers = {path.name for path in include.rglob("*") if path.is_file()}
+    assert headers == {"cancellation.hpp", "pybind11_cancellation.hpp"}
+    settings = {
+        "WANTED": version("conductor-grpc-client"),
+        "conductor_grpc_DIR": cmake_folder,
+        "pybind11_DIR": run(sys.executable, "-m", "pybind11", "--cmakedir").strip(),
+        "Python_EXECUTABLE": sys.executable,
+    }
+    cmake = (sys.executable, "-m", "cmake")
+    run(*cmake, "-S", str(project), "-B", str(tmp_path), *(f"-D{name}={value}" for name, value in settings.items()))
+    run(*cmake, "--build", str(tmp_path))
+    assert run(sys.executable, "-c", CANCEL, cwd=tmp_path) == "False True\n"
 
 
 def test_sdist_holds_no_generated_file(builds: list[tuple[Path, Path]]) -> None:

@@ -157,9 +157,6 @@ def test_a_domain_must_be_a_name(domain: Any) -> None:
         worker_task("t", domain=domain)(lambda: None)
 
 
-async def coroutine_function() -> None: ...
-
-
 async def async_generator_function() -> Any:
     yield 1
 
@@ -175,18 +172,17 @@ class Methods:
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        (coroutine_function, "is async"),
-        (async_generator_function, "is async"),
+        (async_generator_function, "is a generator"),
         (generator_function, "is a generator"),
         (Methods.method, "is a method"),
-        (Methods().method, "plain functions, not method"),
-        (len, "plain functions, not builtin"),
-        (functools.partial(print, 1), "plain functions, not partial"),
-        (Methods, "plain functions, not type"),
-        (5, "plain functions, not int"),
+        (Methods().method, "decorates functions, not method"),
+        (len, "does not say what its parameters are"),
+        (functools.partial(print, 1), "decorates functions, not partial"),
+        (Methods, "decorates functions, not type"),
+        (5, "decorates functions, not int"),
     ],
 )
-def test_what_is_no_plain_function_is_refused(function: Any, text: str) -> None:
+def test_what_is_no_function_to_call_is_refused(function: Any, text: str) -> None:
     with pytest.raises(WorkerDefinitionError, match=text):
         worker_task("t")(function)
 

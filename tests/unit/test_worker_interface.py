@@ -37,12 +37,12 @@ def test_execute_must_be_there() -> None:
         WorkerInterface("t")  # type: ignore[abstract]
 
 
-def test_an_async_execute_is_refused_when_the_class_is_made() -> None:
-    with pytest.raises(WorkerDefinitionError, match=r"Async\.execute is async"):
+def test_a_generator_as_execute_is_refused_when_the_class_is_made() -> None:
+    with pytest.raises(WorkerDefinitionError, match=r"Generator\.execute is a generator"):
 
-        class Async(WorkerInterface):
-            async def execute(self, task: Task) -> TaskResult:  # type: ignore[override]
-                return self.get_task_result_from_task(task)
+        class Generator(WorkerInterface):
+            def execute(self, task: Task) -> TaskResult:  # type: ignore[misc]
+                yield self.get_task_result_from_task(task)
 
 
 def test_a_new_result_has_the_ids_and_no_status() -> None:

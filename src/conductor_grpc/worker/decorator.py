@@ -1,21 +1,25 @@
-"""Plain functions as workers."""
+"""Functions as workers."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+import sys
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from conductor_grpc.errors import PayloadEncodeError, WorkerDefinitionError
 from conductor_grpc.payload.plain import to_plain
 from conductor_grpc.worker.binding import plan_binding
 from conductor_grpc.worker.interface import WorkerInterface
+from conductor_grpc.worker.native import NativePlan, is_native, plan_native
 from conductor_grpc.worker.result import TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
+    from conductor_grpc.worker.executor import Executor
     from conductor_grpc.worker.task import Task
 
 P = ParamSpec("P")
@@ -36,14 +40,24 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
         concurrency: int,
         domain: str | None,
         lease: bool,
+        executor: Executor | None = None,
+        cancellation_grace: float | None = None,
     ) -> None:
-        super().__init__(task_definition_name, concurrency=concurrency, domain=domain, lease=lease)
-        self._plan = plan_binding(function)
-        self._function = function
-        # The same, for arguments that the plan checks and a type checker cannot.
-        self._call: Callable[..., object] = function
+        # Before anything is checked, for what is said about it names the function.
         functools.update_wrapper(self, function)
         self.__qualname__ = function.__qualname__
+        self._plan = plan_native(function) if is_native(function) else plan_binding(function)
+        self._function = function
+        # The same, for arguments that the plan checks and a type checker cannot.
+        self._call: Callable[..., Any] = function
+        super().__init__(
+            task_definition_name,
+            concurrency=concurrency,
+            domain=domain,
+            lease=lease,
+            executor=executor,
+            cancellation_grace=cancellation_grace,
+        )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._function(*args, **kwargs)
@@ -51,10 +65,10 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
     def __repr__(self) -> str:
         return f"<worker {self.task_definition_name!r}: {self.__module__}.{self.__qualname__}>"
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return self.__qualname__
 
-    def execute(self, task: Task) -> TaskResult:
+    def execute(self, task: Task) -> TaskResult | Coroutine[Any, Any, TaskResult]:
         """Calls the function with the task's inputs and makes a result of what it returns.
 
         Raises:
@@ -63,13 +77,56 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
             BaseException: Whatever the function raises.
         """
         arguments, keywords = self._plan.bind(task)
-        value = self._call(*arguments, **keywords)
+        return self._result(task, self._call(*arguments, **keywords))
+
+    def _result(self, task: Task, value: object) -> TaskResult:
         if isinstance(value, TaskResult):
             return value
         result = self.get_task_result_from_task(task)
         result.output_data = _output(value)
         result.status = TaskResultStatus.COMPLETED
         return result
+
+
+class AsyncFunctionWorker(FunctionWorker[P, R]):
+    """The same for an `async def`. Calling it makes the function's coroutine."""
+
+    async def execute(self, task: Task) -> TaskResult:
+        arguments, keywords = self._plan.bind(task)
+        return self._result(task, await self._call(*arguments, **keywords))
+
+
+class NativeFunctionWorker(FunctionWorker[P, R]):
+    """The same for a function of a pybind11 extension, which is found again by its module and name."""
+
+    def execute(self, task: Task) -> TaskResult:
+        arguments, keywords = self._plan.bind(task)
+        try:
+            value = self._call(*arguments, **keywords)
+        except TypeError as error:
+            assert isinstance(self._plan, NativePlan)
+            mismatch = self._plan.mismatch(error, keywords)
+            if mismatch is None:
+                raise
+            raise mismatch from error
+        return self._result(task, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        settings = {
+            "concurrency": self.concurrency,
+            "domain": self.domain,
+            "lease": self.lease,
+            "executor": self.executor,
+            "cancellation_grace": self.cancellation_grace,
+        }
+        return _native_worker, (self.__module__, self._function.__name__, self.task_definition_name, settings)
+
+
+def _native_worker(
+    module: str, name: str, task_definition_name: str, settings: dict[str, Any]
+) -> FunctionWorker[Any, Any]:
+    importlib.import_module(module)
+    return worker_task(task_definition_name, **settings)(getattr(sys.modules[module], name))
 
 
 def _output(value: object) -> dict[str, object]:
@@ -80,7 +137,7 @@ def _output(value: object) -> dict[str, object]:
     if inspect.iscoroutine(value):
         value.close()  # or Python would complain, much later, that it was never awaited
         raise WorkerDefinitionError(
-            "the function returned a coroutine, and workers run in threads: return what it computes"
+            "the function returned a coroutine, which nobody awaits: make it async def and await what it calls"
         )
     if isinstance(value, (str, int, float, list, tuple)):
         return {"result": value}
@@ -92,13 +149,23 @@ def _output(value: object) -> dict[str, object]:
 
 
 def worker_task(
-    task_definition_name: str, *, concurrency: int = 1, domain: str | None = None, lease: bool = True
+    task_definition_name: str,
+    *,
+    concurrency: int = 1,
+    domain: str | None = None,
+    lease: bool = True,
+    executor: Executor | None = None,
+    cancellation_grace: float = WorkerInterface.cancellation_grace,
 ) -> Callable[[Callable[P, R]], FunctionWorker[P, R]]:
-    """Makes a worker of a plain function: `@worker_task("name")`.
+    """Makes a worker of a function: `@worker_task("name")`.
 
     The task's inputs are bound to the parameters by name and checked against their annotations; a parameter
     annotated `Task` gets the task. A dict or dataclass that the function returns is the output, None an empty
     one, any other value becomes the output `{"result": value}`; a `TaskResult` is taken as it is.
+
+    A plain function runs in a thread, an `async def` on the event loop of all async workers. A function of a pybind11
+    extension, `worker_task("add")(extension.add)`, gets the inputs by the names of its parameters, and the
+    extension checks their types.
 
     One decoration makes one worker, and the function stays as it was. To serve two task types with one
     function, make two workers, each under its own name: `a = worker_task("a")(f)`, `b = worker_task("b")(f)`.
@@ -106,15 +173,19 @@ def worker_task(
 
     Args:
         task_definition_name: The type of the tasks, as the server knows it.
-        concurrency: How many tasks run at a time in one process, each in its own thread. 1 unless asked for
-            more, because only the author of the function knows whether it may run twice at once.
+        concurrency: How many tasks run at a time in one poller, each in a thread or process of its own; thousands are
+            fine where the function is async. 1 unless asked for more, because only the author of the function
+            knows whether it may run twice at once.
         domain: The task domain to poll; None for tasks without one.
         lease: Whether a task that takes longer than its response timeout is kept by extending its lease. False for
             a function that may hang: the server gives its task to another worker then.
+        executor: "thread", "async", "process" or "native", see docs/executors.md; None: by the kind of the function.
+        cancellation_grace: With "process": seconds that a cancelled task gets to end by itself before its process is
+            killed.
 
     Raises:
-        WorkerDefinitionError: At decoration: the name is no name, the function is async or a generator or a
-            method, or its signature cannot be filled from named JSON inputs.
+        WorkerDefinitionError: At decoration: the name is no name, the function is a generator or a method, its
+            signature cannot be filled from named JSON inputs, or the executor cannot run it.
     """
     # Checked here, not in FunctionWorker, for the traceback to end at the line with the "@".
     if callable(task_definition_name):
@@ -129,9 +200,23 @@ def worker_task(
 
     def decorate(function: Callable[P, R]) -> FunctionWorker[P, R]:
         _check_function(function)
-        return FunctionWorker(function, task_definition_name, concurrency=concurrency, domain=domain, lease=lease)
+        return _class_for(function)(
+            function,
+            task_definition_name,
+            concurrency=concurrency,
+            domain=domain,
+            lease=lease,
+            executor="native" if executor is None and is_native(function) else executor,
+            cancellation_grace=cancellation_grace,
+        )
 
     return decorate
+
+
+def _class_for(function: object) -> type[FunctionWorker[Any, Any]]:
+    if is_native(function):
+        return NativeFunctionWorker
+    return AsyncFunctionWorker if inspect.iscoroutinefunction(function) else FunctionWorker
 
 
 def _check_function(function: object) -> None:
@@ -140,17 +225,14 @@ def _check_function(function: object) -> None:
             f"{function!r} is a worker already: for another task type make a second one under its own name,"
             f" other = worker_task('other')({function.__qualname__}.__wrapped__)"
         )
+    if is_native(function):
+        return
     if not inspect.isfunction(function):
         raise WorkerDefinitionError(
-            f"worker_task decorates plain functions, not {type(function).__name__} {function!r}: wrap it in"
-            " a def, or subclass WorkerInterface"
+            f"worker_task decorates functions, not {type(function).__name__} {function!r}: wrap it in a def, or"
+            " subclass WorkerInterface"
         )
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise WorkerDefinitionError(
-            f"{function.__qualname__} is async, and workers run in threads: make it a plain def (call"
-            " asyncio.run inside where a library needs it)"
-        )
-    if inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise WorkerDefinitionError(
             f"{function.__qualname__} is a generator, which would run only when somebody iterates it: return a list"
         )

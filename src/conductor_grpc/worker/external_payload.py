@@ -58,6 +58,17 @@ class ExternalPayloads:
         self._check = check
         self._certainly_small = min(threshold // _MOST_JSON_PER_WIRE_BYTE, update_limit)
 
+    def fetches(self, task: Task) -> bool:
+        """Whether `incoming` reads the storage. Never blocks."""
+        return bool(
+            (task.external_input_payload_storage_path and not task.input_data)
+            or (task.external_output_payload_storage_path and not task.output_data)
+        )
+
+    def may_store(self, wire: bytes) -> bool:
+        """Whether `outgoing` may write to the storage, which is not certain before the output is JSON. Never blocks."""
+        return len(wire) > self._certainly_small
+
     def incoming(self, task: Task) -> Task:
         """The task with the payloads that lie in the storage put in their places; itself if there are none.
 
@@ -77,9 +88,9 @@ class ExternalPayloads:
         Blocks while the storage does. Raises ExternalPayloadError, and PayloadEncodeError where the output is larger
         than it may be even there.
         """
-        if len(wire) <= self._certainly_small or not result.output_data:
+        if not self.may_store(wire) or not (output := _output_of(wire)):
             return result, wire
-        document = to_document(_output_of(wire))
+        document = to_document(output)
         if len(document) <= self._threshold and len(wire) <= self._update_limit:
             return result, wire
         if len(document) > self._limit:

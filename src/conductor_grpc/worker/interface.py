@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import abc
 import inspect
+import math
 from typing import TYPE_CHECKING, Any
 
 from conductor_grpc.errors import WorkerDefinitionError
+from conductor_grpc.worker.executor import check_executor
 from conductor_grpc.worker.result import TaskResult
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from conductor_grpc.worker.executor import Executor
     from conductor_grpc.worker.task import Task
 
 
 class WorkerInterface(abc.ABC):
     """Runs the tasks of one type. Subclass it and implement `execute`.
 
-    `concurrency`, `domain` and `lease` may be set as class attributes of the subclass or given to the constructor,
-    which wins. With a concurrency above 1, `execute` of the same instance is called from several threads at
-    once.
+    What is declared below may be set as class attributes of the subclass or given to the constructor, which wins.
+    With a concurrency above 1, `execute` of the same instance is called from several threads at once; an `async def
+    execute` from one event loop; with `executor="process"` there is a copy of the instance in each process.
     """
 
     concurrency: int = 1
@@ -32,6 +37,14 @@ class WorkerInterface(abc.ABC):
     """Whether a task that takes longer than its response timeout is kept by extending its lease. False: the server
     gives it to another worker then, as for a worker that might hang."""
 
+    executor: Executor | None = None
+    """What runs `execute`, see docs/executors.md: "thread", "async" (one event loop), "process" (a process for each
+    slot: for what is busy with Python code, or may crash) or "native" (threads, for code that lets go of the
+    interpreter's lock). None: "async" for an `async def execute`, else "thread"."""
+
+    cancellation_grace: float = 10.0
+    """With `executor="process"`: seconds that a cancelled task gets to end by itself before its process is killed."""
+
     def __init__(
         self,
         task_definition_name: str,
@@ -39,13 +52,17 @@ class WorkerInterface(abc.ABC):
         concurrency: int | None = None,
         domain: str | None = None,
         lease: bool | None = None,
+        executor: Executor | None = None,
+        cancellation_grace: float | None = None,
     ) -> None:
         """
         Args:
             task_definition_name: The type of the tasks, as the server knows it.
-            concurrency: At least 1; None for the class attribute.
-            domain: None for the class attribute.
-            lease: None for the class attribute.
+            concurrency: At least 1; None for the class attribute, as for all that follow.
+            domain: See above.
+            lease: See above.
+            executor: See above.
+            cancellation_grace: At least 0.
 
         Raises:
             WorkerDefinitionError: An argument, or the class attribute in its place, has no usable value.
@@ -57,19 +74,23 @@ class WorkerInterface(abc.ABC):
             self.domain = domain
         if lease is not None:
             self.lease = lease
+        if executor is not None:
+            self.executor = executor
+        if cancellation_grace is not None:
+            self.cancellation_grace = cancellation_grace
         check_worker(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if inspect.iscoroutinefunction(cls.execute) or inspect.isasyncgenfunction(cls.execute):
+        if inspect.isasyncgenfunction(cls.execute) or inspect.isgeneratorfunction(cls.execute):
             raise WorkerDefinitionError(
-                f"{cls.__qualname__}.execute is async, and workers run in threads: make it a plain def (call"
-                " asyncio.run inside where a library needs it)"
+                f"{cls.__qualname__}.execute is a generator, which would run only when somebody iterates it: return a"
+                " TaskResult"
             )
 
     @abc.abstractmethod
-    def execute(self, task: Task) -> TaskResult:
-        """Runs one task and returns its result, normally made by `get_task_result_from_task`.
+    def execute(self, task: Task) -> TaskResult | Coroutine[Any, Any, TaskResult]:
+        """Runs one task and returns its result, normally made by `get_task_result_from_task`. May be `async def`.
 
         Whatever it raises becomes a FAILED result, which the server retries as the task definition says;
         `NonRetryableError` a FAILED_WITH_TERMINAL_ERROR one.
@@ -110,6 +131,12 @@ def check_worker(worker: object) -> WorkerInterface:
     lease: object = worker.lease
     if not isinstance(lease, bool):
         raise WorkerDefinitionError(f"worker {name!r} has lease {lease!r}, expected True or False")
+    grace: object = worker.cancellation_grace
+    if not isinstance(grace, (int, float)) or isinstance(grace, bool) or not 0 <= grace < math.inf:
+        raise WorkerDefinitionError(
+            f"worker {name!r} has cancellation_grace {grace!r}, expected a number of seconds of at least 0"
+        )
+    check_executor(worker)
     return worker
 
 

@@ -74,6 +74,8 @@ class TaskResult:
     """Where the output lies in the server's external storage; `output_data` is empty then. A poller sets it for an
     output that is too large, a worker for one that it has put there itself. The server must be 3.32.0 or newer."""
     logs: list[TaskLog] = field(default_factory=list)
+    raised: str = field(default="", init=False, repr=False, compare=False)
+    """The name of the exception's class where one has failed the task, for metrics. It is not sent."""
 
     def add_output_data(self, key: str, value: object) -> None:
         """Sets one key of the output. Whether the value can be sent is found out when the worker is done."""

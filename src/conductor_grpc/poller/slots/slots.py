@@ -33,6 +33,9 @@ much less than one each. It ends as soon as half of the slots are free, so a sin
 DELIVERY: Final = 1.0
 """Seconds that a result on its way to `deliver` gets when its task is about to be abandoned."""
 
+ABANDONED: Final = "its poller has stopped and handed the task back"
+"""Why a task is cancelled that does not end before the drain does."""
+
 
 @dataclass(frozen=True)
 class SlotsHooks:
@@ -69,6 +72,12 @@ class Slots(abc.ABC):
         self._running: dict[int, Run] = {}
         self._delivering = 0
         self._closed = False
+        self.begun = 0
+        """How many tasks a worker has begun."""
+        self.full_house = 0
+        """How often a poll had to wait for a slot."""
+        self.measure: Callable[[Run, Outcome | None], None] | None = None
+        """Called, on any thread, when a worker is done with a task; set before the first one comes."""
 
     @property
     def free(self) -> int:
@@ -82,6 +91,7 @@ class Slots(abc.ABC):
         """Permits for a poll, at least 1 and at most `most`. Blocks until there are any, at most `timeout` seconds
         (None: for ever); 0 if there are none by then, or once closed."""
         with self._permits:
+            self.full_house += self._free <= 0
             if self._free <= 0 and self._permits.wait_for(lambda: self._free > 0 or self._closed, timeout):
                 enough = (self._concurrency + 1) // 2
                 self._permits.wait_for(lambda: self._free >= enough or self._closed, LINGER)
@@ -133,6 +143,17 @@ class Slots(abc.ABC):
             found = [run for run in self._running.values() if run.begun <= latest and not run.cancelled.is_set()]
         return sorted(found, key=lambda run: run.begun)
 
+    def runs(self, run: Run) -> bool:
+        """Whether this task is still running here."""
+        with self._lock:
+            return id(run) in self._running
+
+    def cancel(self, run: Run, reason: str) -> bool:
+        """Cancel a running task that the server has done with, so that its lease is not kept any more. Its worker goes
+        on until it notices. False if it was cancelled before."""
+        self._end_lease(run)
+        return run.cancelled.set(reason)
+
     def wait_idle(self, timeout: float) -> bool:
         """Wait until no task runs, at most `timeout` seconds; True if none does."""
         with self._idle:
@@ -149,7 +170,7 @@ class Slots(abc.ABC):
             self._idle.wait_for(lambda: not self._delivering, DELIVERY)
         for run in abandoned:
             self._end_lease(run)
-            run.cancelled.set("its poller has stopped and handed the task back")
+            run.cancelled.set(ABANDONED)
         return abandoned
 
     @abc.abstractmethod
@@ -174,10 +195,13 @@ class Slots(abc.ABC):
         run = self._waiting.popleft()
         run.begun = time.monotonic()
         self._running[id(run)] = run
+        self.begun += 1
         return run
 
     def _finish(self, run: Run, outcome: Outcome | None) -> None:
         """Pass on what became of a task and free its slot."""
+        if self.measure is not None:
+            self.measure(run, outcome)
         with self._lock:
             abandoned = self._running.pop(id(run), None) is None
             self._delivering += 1
