@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from faults import soak, table
 from faults.processes import EmbeddedProcess
-from faults.row import EMBEDDED, REDIS, SQLITE, run_row, verdict
+from faults.row import EMBEDDED, REDIS, SQLITE, run_row
 from faults.rows import ROWS
-from faults.scene import SMALL, Outcome, Scale
+from faults.scene import SMALL, Scale
 from faults.stand import running_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _KINDS = (SQLITE, REDIS, EMBEDDED)
 
@@ -32,8 +36,15 @@ _KINDS = (SQLITE, REDIS, EMBEDDED)
     help="Instead: so many against the embedded server while 1 % of all calls fail; 1000000, say.",
 )  # fmt: skip
 @click.option("--folder", type=click.Path(path_type=Path), help="Keep ledgers, journals and logs here.")
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the table to this file, too.")
 def main(
-    tasks: int, names: tuple[str, ...], kinds: tuple[str, ...], small: bool, soaked: int | None, folder: Path | None
+    tasks: int,
+    names: tuple[str, ...],
+    kinds: tuple[str, ...],
+    small: bool,
+    soaked: int | None,
+    folder: Path | None,
+    markdown: Path | None,
 ) -> None:
     """Break everything between the server's queue and the acknowledged result, and print what became of it.
 
@@ -44,39 +55,33 @@ def main(
         raise click.BadParameter(f"there is no row {', '.join(unknown)}", param_hint="--row")
     scale = SMALL if small else Scale.of(tasks)
     console = Console(width=None if sys.stdout.isatty() else 160)
-    results = table.new_table()
-    failed = total = 0
+    results = []
     with tempfile.TemporaryDirectory(prefix="conductor-grpc-faults-") as temporary:
-        if soaked:
-            kinds = ()
-            with EmbeddedProcess(Path(temporary), database=False) as server:
-                where = (folder or Path(temporary)) / "soak"
-                outcome = soak.soak(server, where, soaked, lambda whole: console.print(_so_far(whole)))
-                failed, total = int(bool(verdict(soak.ROW, outcome))), outcome.tasks
-                table.add(results, EMBEDDED, soak.ROW, outcome, scale)
-        for kind in kinds:
-            where = (folder or Path(temporary)) / kind
-            rows = [row for row in ROWS if kind in row.servers and (not names or row.name in names)]
-            with running_server(kind, where / "server") as server:
-                for row in rows:
-                    outcome = run_row(row, server, where / row.name, scale)
-                    why = verdict(row, outcome)
-                    failed += bool(why)
-                    total += outcome.tasks
-                    table.add(results, kind, row, outcome, scale)
-                    console.print(
-                        f"{kind}, {table.title(row, scale)}: {why or 'ok'}; " + "; ".join(outcome.notes),
-                        highlight=False, markup=False,
-                    )  # fmt: skip
-    console.print(results)
+        where = folder or Path(temporary)
+        for result in _soaked(soaked, where, scale, console) if soaked else _rows(kinds, names, where, scale):
+            results.append(result)
+            console.print(result.told(), highlight=False, markup=False)
+            if markdown is not None:  # now, since a later row may be interrupted
+                markdown.write_text(table.as_markdown(results))
+    console.print(table.for_the_terminal(results))
     console.print(table.METHOD)
-    console.print(f"{total} tasks in all, {failed} rows failed")
-    sys.exit(failed > 0)
+    console.print(table.summary(results), soft_wrap=True)
+    sys.exit(any(result.why for result in results))
 
 
-def _so_far(outcome: Outcome) -> str:
-    why = verdict(soak.ROW, outcome)
-    return f"{outcome.tasks} tasks, {outcome.fired} calls failed, {why or 'nothing lost'}, {outcome.seconds:.0f} s"
+def _rows(kinds: tuple[str, ...], names: tuple[str, ...], folder: Path, scale: Scale) -> Iterator[table.Result]:
+    for kind in kinds:
+        rows = [row for row in ROWS if kind in row.servers and (not names or row.name in names)]
+        with running_server(kind, folder / kind / "server") as server:
+            for row in rows:
+                yield table.Result(kind, row, run_row(row, server, folder / kind / row.name, scale), scale)
+
+
+def _soaked(tasks: int, folder: Path, scale: Scale, console: Console) -> Iterator[table.Result]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with EmbeddedProcess(folder, database=False) as server:
+        outcome = soak.soak(server, folder / "soak", tasks, console)
+        yield table.Result(EMBEDDED, soak.ROW, outcome, scale)
 
 
 if __name__ == "__main__":

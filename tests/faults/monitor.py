@@ -25,22 +25,25 @@ class Monitor:
 
     A task is idle from the first look at which the server has it IN_PROGRESS and no living worker is in the middle
     of it: handed out and not begun, begun in a process that is gone, or finished without the server knowing. Idle
-    for more than TOO_LONG, it is stranded. While a fault lasts (`excused`) nobody can do anything, and it does not
-    count; it counts from the end of the fault.
+    for more than `too_long` seconds, it is stranded. While a fault lasts (`excused`) nobody can do anything, and it
+    does not count; it counts from the end of the fault.
     """
 
-    def __init__(self, work: Work, ledger: Ledger, alive: Callable[[], set[int]]) -> None:
+    def __init__(self, work: Work, ledger: Ledger, alive: Callable[[], set[int]], too_long: float = TOO_LONG) -> None:
         """`alive` are the pids of workers that are there."""
         self._work = work
         self._ledger = ledger
         self._alive = alive
+        self._too_long = too_long
         self._idle: dict[str, float] = {}
         self._excuses = 0
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
         self.longest: dict[str, float] = {}
-        """Seconds for which each task was idle, if longer than TOO_LONG."""
+        """Seconds for which each task was idle, if too long."""
+        self.worst = 0.0
+        """Seconds for which any task was idle."""
         self.looks = 0
 
     def __enter__(self) -> Monitor:
@@ -87,5 +90,6 @@ class Monitor:
             if self._excuses:
                 return
             for task_id, since in self._idle.items():
-                if now - since > TOO_LONG:
+                self.worst = max(self.worst, now - since)
+                if now - since > self._too_long:
                     self.longest[task_id] = now - since

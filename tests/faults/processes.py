@@ -18,6 +18,7 @@ from waiting import wait_for
 from conductor_grpc.server import free_ports
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Protocol
 
@@ -52,11 +53,12 @@ def environment() -> dict[str, str]:
 class Child:
     """A Python process, whose standard output and error go to a file."""
 
-    def __init__(self, module: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, module: str, arguments: list[str], log: Path, within: Sequence[str] = ()) -> None:
+        """`within` is the beginning of a command that becomes the one after it."""
         self.log_path = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [*within, sys.executable, "-m", module, *arguments],
                 stdin=subprocess.PIPE,  # its end is how the child learns of ours
                 stdout=output,
                 stderr=output,
@@ -96,8 +98,8 @@ class Child:
 class WorkerProcess(Child):
     """One poller in a process of its own."""
 
-    def __init__(self, settings: WorkerSettings, log: Path) -> None:
-        super().__init__("faults.worker_main", [json.dumps(asdict(settings))], log)
+    def __init__(self, settings: WorkerSettings, log: Path, within: Sequence[str] = ()) -> None:
+        super().__init__("faults.worker_main", [json.dumps(asdict(settings))], log, within)
         self.settings = settings
 
     @property

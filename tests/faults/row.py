@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from faults.monitor import TOO_LONG
 from faults.scene import Outcome, Scale, Scene
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Row:
     types: int = 1
     definition: Mapping[str, object] = field(default_factory=dict)
     """Fields of the task definition."""
+    idle: float = TOO_LONG
+    """Seconds after which a task that waits for nothing is stranded."""
 
 
 def run_row(row: Row, server: Server, folder: Path, scale: Scale) -> Outcome:
@@ -59,7 +62,7 @@ def run_row(row: Row, server: Server, folder: Path, scale: Scale) -> Outcome:
     try:
         if server.pid is None:  # an earlier row could not start it again
             server.start()
-        with Scene(server, folder, scale, types=row.types, definition=row.definition) as scene:
+        with Scene(server, folder, scale, types=row.types, definition=row.definition, idle=row.idle) as scene:
             outcome = scene.outcome
             row.run(scene)
             scene.settle()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from conductor_grpc.errors import NotFoundError, ServerError
 from faults.ledger import Ledger
 from faults.load import Feeder, Work
-from faults.monitor import Monitor
+from faults.monitor import TOO_LONG, Monitor
 from faults.processes import WorkerProcess
 from faults.proxy import Plan, Proxy
 from faults.worker_main import WorkerSettings
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from faults.processes import Server
 
 CHECKERS: Final = 4
+NEVER_SCHEDULED: Final = "Error scheduling tasks"
+"""How the reason of a workflow begins that the server has failed instead of putting its first task on a queue."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Scale:
     def of(cls, tasks: int) -> Scale:
         """The same, with so many tasks."""
         whole = cls()
-        return replace(whole, tasks=tasks, leased=max(100, whole.leased * tasks // whole.tasks))
+        return replace(whole, tasks=tasks, leased=min(whole.leased, 2 * tasks))
 
 
 SMALL: Final = Scale(
@@ -80,7 +82,7 @@ class Outcome:
     lost: int = 0
     """Finished by a worker, and the server does not have it in the end."""
     stranded: int = 0
-    """Idle on the server for more than ten seconds, or still open in the end."""
+    """Idle on the server for longer than the row allows, ten seconds mostly; or still open in the end."""
     twice: int = 0
     needlessly: int = 0
     """Of those, how many although an earlier execution had been finished and recorded."""
@@ -110,7 +112,9 @@ class Scene:
         *,
         types: int = 1,
         definition: Mapping[str, object] | None = None,
+        idle: float = TOO_LONG,
     ) -> None:
+        """`idle` is for how many seconds a task may wait for nothing."""
         self.server = server
         self.folder = folder
         self.scale = scale
@@ -120,7 +124,7 @@ class Scene:
         """Task id and poll count of what a killed worker had not got on record as done: it has to run again."""
         name = f"fault_{uuid.uuid4().hex[:10]}"
         self.work = Work(server, [f"{name}_{number}" for number in range(types)], definition or {})
-        self.monitor = Monitor(self.work, self.ledger, self._alive)
+        self.monitor = Monitor(self.work, self.ledger, self._alive, idle)
         self._workers: list[WorkerProcess] = []
         self._feeders: list[Feeder] = []
         self._extra: list[str] = []
@@ -153,8 +157,8 @@ class Scene:
             rest = self._resources.enter_context(Proxy(address, http2=False))
         return Network(grpc, rest)
 
-    def worker(self, network: Network | None = None, **settings: Any) -> WorkerProcess:
-        """A worker process, with a journal that the next one of this scene takes over."""
+    def worker(self, network: Network | None = None, *, within: Sequence[str] = (), **settings: Any) -> WorkerProcess:
+        """A worker process, with a journal that the next one of this scene takes over. `within`: see `Child`."""
         number = len(self._workers)
         given: dict[str, Any] = {
             "target": network.grpc.target if network else self.server.target,
@@ -166,7 +170,8 @@ class Scene:
             "seconds": self.scale.seconds,
             "poll_wait_ms": self.scale.poll_wait_ms,
         }
-        worker = WorkerProcess(WorkerSettings(**{**given, **settings}), self.folder / f"worker-{number}.log")
+        log = self.folder / f"worker-{number}.log"
+        worker = WorkerProcess(WorkerSettings(**{**given, **settings}), log, within)
         self._workers.append(worker)
         return worker
 
@@ -225,12 +230,13 @@ class Scene:
             yield
         self.outcome.notes.append(f"{what} for {time.monotonic() - began:.0f} s")
 
-    def dropped(self, log: str) -> None:
-        """What a worker says it has handed back though it ran: to be run again, whatever the ledger says."""
+    def dropped(self, log: str) -> int:
+        """What a worker says it has handed back though it ran: to be run again, whatever the ledger says. How many."""
         self.ledger.update()
         tasks = set(re.findall(r"task (\S+) \(\S+\) did not end in time and is handed back", log))
         runs = self.ledger.executions.values()
         self.unfinished |= {(run.task_id, run.poll_count) for run in runs if run.task_id in tasks}
+        return len(tasks)
 
     def fired(self, times: int, what: str) -> None:
         """The probe: what was seen to happen, and how often."""
@@ -301,14 +307,17 @@ class Scene:
         return Closed(workflow.status.value, dict(workflow.output), workflow.reason_for_incompletion)
 
     def _judge(self, closed: Mapping[str, Closed]) -> None:
-        outcome, wanted = self.outcome, self._wanted()
+        outcome, wanted = self.outcome, self._with_tasks(closed)
         outcome.tasks = len(wanted)
         odd: list[str] = []
+        undecided = 0
         for workflow_id in wanted:
             runs = self.ledger.by_workflow.get(workflow_id, [])
             done = {run.token for run in runs if run.finished is not None}
             end = closed.get(workflow_id, Closed("open"))
-            if not self._as_it_should(workflow_id, end, done):
+            if end.status == "open" and done and self._has_result(workflow_id, done):
+                undecided += 1
+            elif not self._as_it_should(workflow_id, end, done):
                 outcome.lost += bool(done)
                 outcome.stranded += not done
                 odd.append(f"{workflow_id} {end} after {[run.token for run in runs]}")
@@ -316,6 +325,8 @@ class Scene:
                 outcome.twice += 1
                 outcome.needlessly += any(self._was_done(run) for run in runs[:-1])
         outcome.stranded += len(self.monitor.longest)
+        if undecided:
+            outcome.notes.append(f"{undecided} results on the server, which has not closed their workflows yet")
         if odd:
             outcome.notes.append(f"for one: workflow {odd[0]}")
         if self.monitor.longest:
@@ -324,12 +335,34 @@ class Scene:
         if not self.monitor.looks:
             outcome.wrong.append("the monitor never saw the server's tasks")
 
+    def _with_tasks(self, closed: Mapping[str, Closed]) -> list[str]:
+        """Those that count: the server itself fails a workflow whose first task it cannot get into its database (with
+        SQLite, when that is locked for too long under load). No worker was ever given anything of it."""
+        wanted = self._wanted()
+        without = {
+            workflow_id
+            for workflow_id in wanted
+            if closed.get(workflow_id, Closed("open")).reason.startswith(NEVER_SCHEDULED)
+            and workflow_id not in self.ledger.by_workflow
+        }
+        if without:
+            self.outcome.notes.append(f"{len(without)} workflows failed on the server before they had a task")
+        return [workflow_id for workflow_id in wanted if workflow_id not in without]
+
     def _as_it_should(self, workflow_id: str, end: Closed, done: set[str]) -> bool:
         if workflow_id in self._to_fail:
             return end.status == "FAILED" and self._to_fail[workflow_id] in end.reason
         if workflow_id in self._seen and end.output.get("seen") != self._seen[workflow_id]:
             return False
         return end.status == "COMPLETED" and end.output.get("by") in done
+
+    def _has_result(self, workflow_id: str, done: set[str]) -> bool:
+        """Whether the server has the task's result. It may yet take minutes to close the workflow, if it could not at
+        that moment, as when it was killed or its database was locked: nothing that a worker could lose."""
+        with contextlib.suppress(ServerError):
+            tasks = self.work.workflows.get(workflow_id, include_tasks=True).tasks
+            return any(task.status.value == "COMPLETED" and task.output_data.get("by") in done for task in tasks)
+        return False
 
     def _was_done(self, run: Any) -> bool:
         return run.finished is not None and (run.task_id, run.poll_count) not in self.unfinished

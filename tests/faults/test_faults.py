@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from faults.processes import Server
     from faults.scene import Outcome
 
-SLOW = {"half-open"}
-"""Nothing shortens what they take; only the table has them."""
-
 ON_THE_REAL_SERVER = ("integers", "reset", "updates")
 """Here as well, and where the embedded one cannot do it, only here."""
 
@@ -47,9 +44,7 @@ class Running:
     kill = stop = start
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if EMBEDDED in row.servers and row.name not in SLOW], ids=lambda row: row.name
-)
+@pytest.mark.parametrize("row", [row for row in ROWS if EMBEDDED in row.servers], ids=lambda row: row.name)
 def test_on_the_embedded_server(row: Row, embedded: Server, tmp_path: Path) -> None:
     _passes(row, run_row(row, embedded, tmp_path / "row", SMALL))
 

@@ -84,3 +84,17 @@ def test_a_task_that_is_run_again_without_need_is_told(embedded: Server, tmp_pat
         scene.fired(1, "forgotten")
 
     assert judged(forgetful, embedded, tmp_path) == "3 tasks ran twice"
+
+
+def test_a_workflow_that_the_server_gave_no_task_does_not_count(embedded: Server, tmp_path: Path) -> None:
+    def locked(scene: Scene) -> None:
+        task_type = scene.work.task_types[0]
+        without, with_one = (scene.work.start(task_type, {"text": "some"}) for _ in range(2))
+        scene.work.workflows.terminate(without, f"Error scheduling tasks: [a], for workflow: {without}")
+        scene.expect([without, with_one])
+        scene.worker()
+        scene.fired(1, "locked database")
+
+    outcome = run_row(Row("row", "a row", locked), embedded, tmp_path / "row", replace(FEW, patience=20.0))
+    assert (verdict(Row("row", "a row", locked), outcome), outcome.tasks) == ("", 1)
+    assert outcome.notes == ["1 workflows failed on the server before they had a task"]

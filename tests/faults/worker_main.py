@@ -111,7 +111,8 @@ def main() -> None:
     poller = TaskPoller(workers, _configuration(settings))
     report = poller.run()
     document = {name: getattr(report, name) for name in ("done", "handed_back", "cancelled", "unsent")}
-    Path(settings.report).write_text(json.dumps({**document, "refused": poller.health().refused}))
+    document |= {"refused": poller.health().refused, "signals": poller._signals}
+    Path(settings.report).write_text(json.dumps(document))
 
 
 def _configuration(settings: WorkerSettings) -> Configuration:

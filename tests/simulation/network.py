@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
@@ -19,6 +19,7 @@ from conductor_grpc.pb.model.taskresult_pb2 import TaskResult
 from conductor_grpc.pb.model.tasksummary_pb2 import TaskSummary
 from conductor_grpc.pb.services import search_pb2, task_service_pb2
 from conductor_grpc.transport.methods import BATCH_POLL, GET_TASK, UPDATE_TASK
+from conductor_grpc.transport.task_stream import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from simulation.schedule import Fault
     from simulation.server import Record
     from simulation.world import World
+
+
+_LISTED_BYTES: Final = 2_200
 
 
 def unavailable() -> ServerError:
@@ -85,16 +89,18 @@ class Network:
         self._call("list")
         found = self._server.search(request.query, self._world.epoch_ms)
         results = [TaskSummary(task_id=record.task_id, workflow_id=str(record.workflow.number)) for record in found]
-        return task_service_pb2.TaskSummarySearchResult(total_hits=len(results), results=results)
+        return task_service_pb2.TaskSummarySearchResult(total_hits=len(found), results=results[: request.size])
 
     # -- as a REST client --
 
-    def pending_tasks(self, task_type: str, count: int = 1000) -> list[dict[str, Any]]:
-        del task_type, count
+    def list_pending(
+        self, task_type: str, count: int, keep: Callable[[dict[str, Any]], bool], *, most_bytes: int, seconds: float
+    ) -> Listing:
+        del task_type, most_bytes, seconds
         slow = self._call("list")
-        documents = self._server.pending()
+        documents = self._server.pending()[:count]
         self._pause(slow)
-        return documents
+        return Listing([each for each in documents if keep(each)], len(documents), _LISTED_BYTES * len(documents))
 
     def poll_batch(
         self, task_type: str, worker_id: str, domain: str | None, count: int, timeout_ms: int
@@ -181,6 +187,8 @@ class AioNetwork:
     async def _update(self, request: bytes, timeout: float) -> bytes:
         await self._go_on()
         result = task_service_pb2.UpdateTaskRequest.FromString(request).result
+        record = self._world.server.tasks[result.task_id]
+        turn = record.poll_count
         fault = self._world.fault("extend" if result.extend_lease else "update")
         await asyncio.sleep(self._world.latency())
         if self._world.down:
@@ -192,6 +200,9 @@ class AioNetwork:
         elif fault.how == "late":
             self._arrives(result, fault.amount)
             await self._fail(unavailable())
+        elif fault.how == "stalled":
+            self._arrives(result, stall=fault.amount)
+            await self._fail(unavailable())
         elif fault.how == "slow":
             await asyncio.shield(self._arrives(result, fault.amount))
         else:
@@ -200,20 +211,22 @@ class AioNetwork:
             await self._fail(unavailable())
         await asyncio.sleep(self._world.latency())
         await self._go_on()
+        if not result.extend_lease and record.poll_count == turn:
+            record.acknowledged = self._process
         return b""
 
-    def _arrives(self, result: TaskResult, after: float = 0.0) -> asyncio.Task[None]:
+    def _arrives(self, result: TaskResult, after: float = 0.0, stall: float = 0.0) -> asyncio.Task[None]:
         # On the server, which goes on whatever becomes of the client.
-        return self._loop.create_task(self._applied(result, after))
+        return self._loop.create_task(self._applied(result, after, stall))
 
-    async def _applied(self, result: TaskResult, after: float) -> None:
+    async def _applied(self, result: TaskResult, after: float, stall: float) -> None:
         record = self._world.server.tasks[result.task_id]
         turn = record.turn
         if after:
             await asyncio.sleep(after)
             if record.turn != turn and not result.extend_lease and result.status == TaskResult.IN_PROGRESS:
                 record.workflow.allowed += 1  # handed out again meanwhile, and now once more: nobody can prevent that
-        await self._world.server.update(result)
+        await self._world.server.update(result, stall)
 
     async def _fail(self, error: ServerError) -> None:
         await asyncio.sleep(self._world.latency())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,8 +11,7 @@ from conductor_grpc.configuration import Configuration
 from conductor_grpc.poller.custody import ANY
 from conductor_grpc.poller.journal import Journal, records
 from conductor_grpc.poller.journal.records import Damage
-from conductor_grpc.poller.recovery import POLLS_OVER, Recovery
-from conductor_grpc.poller.slots import Slots
+from conductor_grpc.poller.slots import Executors, Slots
 from conductor_grpc.poller.task_poller import TaskPoller
 from conductor_grpc.worker.interface import WorkerInterface
 from conductor_grpc.worker.status import TaskResultStatus
@@ -26,9 +24,11 @@ if TYPE_CHECKING:
 
     from conductor_grpc.poller.intake import Intake
     from conductor_grpc.poller.lease import LeaseKeeper
+    from conductor_grpc.poller.recovery import Recovery
     from conductor_grpc.poller.slots import Run, Runner, SlotsHooks
     from conductor_grpc.worker.result import TaskResult
     from conductor_grpc.worker.task import Task
+    from simulation.server import Record
     from simulation.world import World
 
 
@@ -45,9 +45,9 @@ class Process:
         network = Network(world, self)
         with world.assembling(
             open_channel=lambda _: network,
-            RestClient=lambda *_, **__: network,
+            open_rest_client=lambda configuration: None if configuration.base_url is None else network,
             Journal=MemoryJournal(self),
-            ThreadSlots=functools.partial(SimulatedSlots, self),
+            Executors=functools.partial(SimulatedExecutors, self),
         ):
             schedule = world.schedule
             self.poller = TaskPoller(
@@ -111,6 +111,18 @@ class Process:
         held = self.custody._held
         return not self.dead and ((task_id, poll_count) in held or (task_id, ANY) in held)
 
+    def has_forgotten(self, record: Record) -> bool:
+        """Whether it was told that the server has its update of a task of its own, and lets the task time out.
+
+        Tasks of earlier lives may: what is undone of those recovery sees with its second look, seconds later.
+        """
+        return (
+            not self.dead
+            and record.acknowledged is self
+            and record.worker_id == self.lane.intake.worker_id
+            and not self.holds(record.task_id, record.poll_count)
+        )
+
     @property
     def idle(self) -> bool:
         slots = self.lane.slots
@@ -171,31 +183,9 @@ class Process:
 
     async def _recover(self, recovery: Recovery) -> None:
         """Recovery._run step by step, since its waits are within."""
-        left, began = recovery._left, time.monotonic
-        del began
-        started = self._loop.time()
-        for claim in left.claims:
-            await self._persistently(
-                functools.partial(recovery._persistently, "", functools.partial(recovery._give_up, claim))
-            )
-        for worker in left.workers:
-            await self._persistently(functools.partial(recovery._look, worker))
-        await self._recovery_ended.pause(max(0.0, started + POLLS_OVER - self._loop.time()))
-        for worker in left.workers:
-            if (
-                not self.dead
-                and not recovery.stopping
-                and await self._persistently(functools.partial(recovery._look, worker))
-            ):
-                recovery._journal.forget_worker(worker.worker_id)
-
-    async def _persistently(self, attempt: Callable[[], Any]) -> Any:
-        while not self.dead:
-            try:
-                return attempt()
-            except WouldBlock as wait:  # noqa: PERF203 - its catcher waits and calls again
-                await self._recovery_ended.pause(wait.timeout)
-        return None
+        recovery._set_out()
+        while recovery._errands and not recovery.stopping and not self.dead:
+            await self._recovery_ended.pause(recovery._go_round())
 
 
 class Thread:
@@ -232,6 +222,15 @@ class Worker(WorkerInterface):
         result.status = TaskResultStatus.COMPLETED
         result.output_data = {"double": 2 * cast("int", task.input_data["n"])}
         return result
+
+
+class SimulatedExecutors(Executors):
+    def __init__(self, process: Process, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._process = process
+
+    def threads(self, worker: WorkerInterface, run: Runner) -> Slots:
+        return SimulatedSlots(self._process, worker, run, self._hooks, self._leases)
 
 
 class SimulatedSlots(Slots):
@@ -333,6 +332,7 @@ def _configuration(poll_wait_ms: int, outbox_limit: int, rest: bool, journal: bo
         poll_wait_ms=poll_wait_ms,
         outbox_limit=outbox_limit,
         drain_timeout=30.0,
+        cancellation_check=None,
         worker_id="simulated",
         journal="memory" if journal else None,
     )

@@ -9,18 +9,20 @@ from typing import Final
 CALL_FAULTS: Final = {
     "poll": ("refused", "cut", "early", "hung", "slow"),
     "update": ("refused", "throttled", "unknown", "lost", "late", "slow", "hung"),
-    "extend": ("refused", "lost", "late", "slow", "hung"),
+    "extend": ("refused", "lost", "late", "stalled", "slow", "hung"),
     "look": ("refused",),
     "list": ("refused", "slow"),
 }
 """What can happen to a call of the worker. *refused*, *throttled*, *unknown*: an error, and nothing done. *lost*: done,
 but the answer is an error. *cut*: so after a few tasks of a poll. *late*, *early*: an error at once, and done a while
-after it. *slow*: done a while later, and answered. *hung*: done, and never answered."""
+after it. *stalled*: an error at once; the server has read the task, and writes it back together with the next update of
+it, if one comes soon, as if both had waited for the same lock. *slow*: done a while later, and answered. *hung*: done,
+and never answered."""
 
 _WEIGHTS: Final = {
     "poll": 5,
     "update": 5,
-    "extend": 2,
+    "extend": 4,
     "look": 1,
     "list": 2,
     "kill": 3,
@@ -82,6 +84,8 @@ class Schedule:
     rest: bool = True
     """The server's REST address is known."""
     journal: bool = True
+    listed: int = 1000
+    """How many tasks make a backlog that is too long to be listed."""
 
     def only(self, jobs: tuple[int, ...] | None, faults: tuple[int, ...] | None) -> Schedule:
         """This schedule with these of its jobs and faults alone; None: all of them."""
@@ -94,7 +98,16 @@ class Schedule:
     def __str__(self) -> str:
         settings = ", ".join(
             f"{name}={getattr(self, name)}"
-            for name in ("concurrency", "response_timeout", "poll_wait_ms", "outbox_limit", "fills", "rest", "journal")
+            for name in (
+                "concurrency",
+                "response_timeout",
+                "poll_wait_ms",
+                "outbox_limit",
+                "fills",
+                "rest",
+                "journal",
+                "listed",
+            )
         )
         return "\n".join([f"  {settings}", *(f"  {each}" for each in (*self.jobs, *self.faults))])
 
@@ -124,6 +137,7 @@ def generate(seed: int) -> Schedule:
         rest=rest,
         # Without it a restart may strand what was here, as the documentation says.
         journal=restarts or chance.random() < 0.5,
+        listed=chance.choice((1, 2, 1000)),
     )
 
 
@@ -150,5 +164,6 @@ def _fault(chance: random.Random, weights: dict[str, int]) -> Fault:
     if target == "outage":
         return Fault(target, chance.uniform(0.0, 15.0), amount=chance.uniform(1.0, 20.0))
     how = chance.choice(CALL_FAULTS[target])
-    amount = float(chance.randrange(3)) if how == "cut" else chance.uniform(0.0, 2.5)
+    # What is stalled goes on with the next update, so it has to last until one comes.
+    amount = float(chance.randrange(3)) if how == "cut" else chance.uniform(0.0, 10.0 if how == "stalled" else 2.5)
     return Fault(target, chance.choice((0, 1, chance.randrange(8))), how, amount)

@@ -55,6 +55,10 @@ class Record:
     decided: bool = False
     carrier: object = None
     """The process that an answer with this task is on its way to."""
+    stalled: list[asyncio.Future[None]] = field(default_factory=list)
+    """Extensions that have read it and not written it yet."""
+    acknowledged: object = None
+    """The process that was told that its update of this turn has been applied."""
     forsaken: float | None = None
     """Since when it is IN_PROGRESS and nobody here has it."""
 
@@ -103,13 +107,16 @@ class Server:
             await waiter
             timer.cancel()
 
-    async def update(self, result: TaskResult) -> None:
-        """UpdateTask. Raises KeyError for an unknown task."""
+    async def update(self, result: TaskResult, stall: float = 0.0) -> None:
+        """UpdateTask. An extension that stalls is written together with the next update of its task, at the latest
+        so many seconds after it was read. Raises KeyError for an unknown task."""
         record = self.tasks[result.task_id]
         if not record.open:
             return
+        if not result.extend_lease:
+            self._loop.call_soon(self._go_on, record)
         if result.extend_lease:
-            await self._extend(record)
+            await self._extend(record, stall)
         elif result.status == TaskResult.IN_PROGRESS:
             record.status = TaskStatus.SCHEDULED
             record.changed = self._loop.time()
@@ -124,9 +131,16 @@ class Server:
     def in_progress(self) -> list[Record]:
         return [record for record in self.tasks.values() if record.status is TaskStatus.IN_PROGRESS and record.open]
 
-    async def _extend(self, record: Record) -> None:
+    async def _extend(self, record: Record, stall: float) -> None:
         was, output = record.turn, record.output
-        await asyncio.sleep(self._chance.choice((0.0, 0.002, self._chance.uniform(0.0, 0.3))))
+        if stall:
+            stalled = self._loop.create_future()
+            record.stalled.append(stalled)
+            self._loop.call_later(stall, _resolve, stalled)
+            await stalled
+            await asyncio.sleep(self._chance.uniform(0.0, 0.005))
+        else:
+            await asyncio.sleep(self._chance.choice((0.0, 0.002, self._chance.uniform(0.0, 0.3))))
         if record.turn != was:
             # Written over what has happened since. That may put it where it is run again, which is the server's fault.
             record.workflow.allowed += 1
@@ -134,11 +148,17 @@ class Server:
         record.output = output
         self._touch(record)
 
+    def _go_on(self, record: Record) -> None:
+        for stalled in record.stalled:
+            _resolve(stalled)
+        record.stalled.clear()
+
     def _hand_out(self, record: Record, worker_id: str, carrier: object) -> None:
         record.status = TaskStatus.IN_PROGRESS
         record.worker_id = worker_id
         record.poll_count += 1
         record.carrier = carrier
+        record.acknowledged = None
         record.forsaken = None
         self._touch(record)
 
@@ -214,9 +234,12 @@ class Server:
         return [self.document(record) for record in self.tasks.values() if record.open]
 
     def search(self, query: str, epoch_ms: Callable[[float], float]) -> list[Record]:
-        """What is in progress and was updated after the time in the query."""
+        """What is in progress and was updated after the time in the query, or waits, or all, as the query says."""
+        if "status=SCHEDULED" in query:
+            return [each for each in self.tasks.values() if each.open and each.status is TaskStatus.SCHEDULED]
         match = re.search(r"updateTime>(\d+)", query)
-        assert match is not None
+        if match is None:
+            return list(self.tasks.values())
         return [record for record in self.in_progress() if epoch_ms(record.changed) > int(match[1])]
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conductor_grpc.poller import intake, planner
+from conductor_grpc.poller import intake, planner, reclaim_rest
 from conductor_grpc.poller.custody import Custody, Seen
 from conductor_grpc.poller.intake import Intake
 from conductor_grpc.poller.journal import Journal
 from conductor_grpc.poller.lease import LeaseKeeper
+from conductor_grpc.poller.outbox import Outbox
 from conductor_grpc.poller.outbox_extensions import Extensions
 from conductor_grpc.poller.outbox_truth import Standing, Truth
+from conductor_grpc.poller.reclaim import Found
 from conductor_grpc.poller.recovery import Recovery
 from conductor_grpc.poller.task_poller import TaskPoller
 from simulation.schedule import generate
@@ -50,8 +52,21 @@ def extensions_are_never_sent(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LeaseKeeper, "_supported", lambda *_: False)
 
 
+def doubtful_extensions_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Outbox, "_expect_undoing", lambda *_: None)
+
+
 def losses_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "_look_for_losses", lambda self, **_: self._losses.clear())
+
+
+def behind_a_backlog_nothing_is_found(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reclaim_rest._Look, "by_index", lambda *_: Found([], complete=True))
+
+
+def looks_that_are_put_off_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reclaim_rest, "RATE", 2_000)
+    patch.setattr(intake, "LOST_FOR_GOOD", 0.0)
 
 
 def losses_are_looked_for_too_early(patch: pytest.MonkeyPatch) -> None:
@@ -90,13 +105,16 @@ def outcomes_are_not_journaled(patch: pytest.MonkeyPatch) -> None:
 
 
 def earlier_worker_ids_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Recovery, "_look", lambda *_: True)
+    patch.setattr(Recovery, "_look", lambda *_: Found([], complete=True))
 
 
 PLANTED = [
     no_waiting_for_extensions,
     extensions_are_never_sent,
+    doubtful_extensions_are_forgotten,
     losses_are_forgotten,
+    behind_a_backlog_nothing_is_found,
+    looks_that_are_put_off_are_forgotten,
     losses_are_looked_for_too_early,
     custody_is_released_before_the_answer,
     custody_is_not_watched,

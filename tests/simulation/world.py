@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from conductor_grpc.poller import reclaim_rest
 from conductor_grpc.transport.server_version import LeaseSupport
 from simulation.clock import Halted, Time, VirtualLoop
 from simulation.process import Process
@@ -37,7 +38,17 @@ LINGER: Final = 10.0
 _POLLER: Final = "conductor_grpc.poller."
 _TIMED: Final = [
     importlib.import_module(_POLLER + name)
-    for name in ("intake", "lease", "outbox", "rarely", "recovery", "drain", "task_poller", "journal.journal")
+    for name in (
+        "drain",
+        "intake",
+        "journal.journal",
+        "lease",
+        "outbox",
+        "rarely",
+        "reclaim_rest",
+        "recovery",
+        "server_clock",
+    )
 ]
 _ASSEMBLER: Final = importlib.import_module(_POLLER + "task_poller")
 _OUTBOX: Final = importlib.import_module(_POLLER + "outbox")
@@ -145,6 +156,8 @@ class World:
         record.workflow.allowed += 1
         if not self.fired:
             self.violation(f"task {record.task_id} timed out, and no fault accounts for it")
+        if self.process is not None and self.process.has_forgotten(record):
+            self.violation(f"the update of task {record.task_id} was undone, and nobody looked")
 
     async def _watch(self) -> None:
         while not self.over:
@@ -218,7 +231,7 @@ def run(schedule: Schedule) -> list[str]:
 def simulate(schedule: Schedule) -> World:
     """The world after this schedule."""
     logging_was, state = logging.root.manager.disable, random.getstate()
-    times, support = [module.time for module in _TIMED], _ASSEMBLER.lease_support  # type: ignore[attr-defined]
+    times, support = [module.time for module in _TIMED], _ASSEMBLER.lease_support
     logging.disable(logging.CRITICAL)
     random.seed(schedule.seed)
     world = World(schedule)
@@ -226,12 +239,15 @@ def simulate(schedule: Schedule) -> World:
     for module in _TIMED:
         module.time = moment  # type: ignore[attr-defined]
     _ASSEMBLER.lease_support = lambda *_: LeaseSupport.YES  # type: ignore[attr-defined]
+    first = reclaim_rest.FIRST
+    reclaim_rest.FIRST = first._replace(tasks=schedule.listed)  # type: ignore[misc]
     try:
         world.run()
     finally:
         for module, original in zip(_TIMED, times, strict=True):
             module.time = original  # type: ignore[attr-defined]
         _ASSEMBLER.lease_support = support  # type: ignore[attr-defined]
+        reclaim_rest.FIRST = first  # type: ignore[misc]
         random.setstate(state)
         logging.disable(logging_was)
     return world

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.poller.outbox_updates import Purpose, hand_back
+from conductor_grpc.poller.slots import ABANDONED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from conductor_grpc.poller.intake import Intake
     from conductor_grpc.poller.outbox import Outbox
-    from conductor_grpc.poller.slots import Slots
+    from conductor_grpc.poller.outbox_updates import Update
+    from conductor_grpc.poller.slots import Run, Slots
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,9 @@ FLUSH_GRACE: Final = 2.0
 POLL_GRACE: Final = 2.0
 """Seconds a poll in flight gets beyond its wait. Nothing cuts this short: a poll that is given up strands what it
 brings, and it is soon over."""
+
+HURRY_GRACE: Final = 2.0
+"""Seconds running tasks get after a second signal, within the deadline. Whatever ends in them need not run twice."""
 
 _STEP: Final = 0.1
 """How soon a wait notices that the deadline was cut short."""
@@ -38,7 +43,8 @@ class DrainReport:
     handed_back: int = 0
     """Tasks that nobody had begun, back on the server's queue."""
     cancelled: int = 0
-    """Tasks still running at the deadline: back on the server's queue, their results will be dropped."""
+    """Tasks still running at the deadline: back on the server's queue, where they run again. Their results, should
+    they come yet, are dropped."""
     unsent: int = 0
     """Results and hand-backs that the server has not accepted. Such a task is run again after its response
     timeout; with a journal, the next run sends them first."""
@@ -49,14 +55,19 @@ class DrainReport:
 
 
 class Deadline:
-    """A point in time that can be moved up to now, from any thread or a signal handler."""
+    """A point in time that can be moved up, never back, from any thread or a signal handler."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
         self._cut = False
 
+    # No Event and no lock in these two: it may be held by the very code that the signal interrupted.
+    def shorten(self, seconds: float) -> None:
+        """At most so many seconds from now."""
+        self._end = min(self._end, time.monotonic() + seconds)
+
     def cut(self) -> None:
-        # No Event: its lock may be held by the very code that the signal interrupted.
+        """Now."""
         self._cut = True
 
     def remaining(self) -> float:
@@ -107,7 +118,7 @@ def drain(
             for run in each.abandon():
                 held = run.held
                 logger.warning("task %s (%s) did not end in time and is handed back", held.task_id, held.task_def_name)
-                outbox.put(hand_back(run.task, Purpose.CANCEL, held))
+                outbox.put(_hand_back_running(run))
         else:
             each.join(FLUSH_GRACE)  # nothing runs, so they only have to notice
     # Last, since everything above puts updates into it.
@@ -122,6 +133,13 @@ def drain(
     log = logger.error if unsent else logger.info
     log("drained: %s", report)
     return report
+
+
+def _hand_back_running(run: Run) -> Update:
+    update = hand_back(run.task, Purpose.CANCEL, run.held)
+    if run.cancelled.reason != ABANDONED:
+        update.attempts = 1  # it was cancelled before: another worker may have it, so the outbox asks first
+    return update
 
 
 def _hand_back_unstarted(slots: Sequence[Slots], outbox: Outbox) -> None:

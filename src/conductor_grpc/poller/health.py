@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from conductor_grpc.poller.intake import Intake
+    from conductor_grpc.poller.slots import Slots
+    from conductor_grpc.worker.interface import WorkerInterface
+
+State = Literal["not started", "running", "stopping", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,37 @@ class WorkerHealth:
     """Since the last poll that succeeded, a full house included; None if none has yet."""
     last_error: str | None
     """Why the last poll failed; None if it did not."""
+    seconds_trying: float | None = None
+    """Since the beginning of the first poll after the last success; None if none has begun."""
+    begun: int = 0
+    """How many tasks have been begun since the start."""
+    full_house: int = 0
+    """How often a poll had to wait for a slot."""
+    pauses: int = 0
+    """How often it was paused."""
+    reclaimed: int = 0
+    """How many tasks were found again that a failed poll had left behind on the server."""
+
+    @classmethod
+    def of(cls, worker: WorkerInterface, domain: str | None, intake: Intake, slots: Slots) -> WorkerHealth:
+        """That of this moment. Never blocks."""
+        now, last, trying, error = time.monotonic(), intake.last_poll, intake.trying_since, intake.last_error
+        return cls(
+            task_definition_name=intake.task_type,
+            domain=domain,
+            worker_id=intake.worker_id,
+            source=intake.source.name,
+            concurrency=worker.concurrency,
+            running=slots.running,
+            paused=intake.paused,
+            seconds_since_poll=None if last is None else now - last,
+            last_error=None if error is None else str(error),
+            seconds_trying=None if trying is None else now - trying,
+            begun=slots.begun,
+            full_house=slots.full_house,
+            pauses=intake.pauses,
+            reclaimed=intake.reclaimed,
+        )
 
 
 @dataclass(frozen=True)
@@ -51,3 +91,17 @@ class PollerHealth:
     leases_extended: int = 0
     leases_lost: int = 0
     """How many tasks could not be kept beyond their response timeout, so that they may run elsewhere as well."""
+    cancelled: dict[str, int] = field(default_factory=dict)
+    """How many running tasks the server was found to have done with, by the cause: `terminated`, `timed_out`, `ended`,
+    `reassigned`, `gone` (docs/poller.md). Their workers were told."""
+    state: State = "running"
+    dead_parts: tuple[str, ...] = ()
+    """The background parts that have died, each with its name and why, as in `conductor-outbox died: KeyError: 7`. The
+    poller drains what is there then, and stops."""
+    unsent_bytes: int = 0
+    oldest_unsent: float = 0.0
+    """For how many seconds the oldest of the results has waited that the server has not accepted yet."""
+    unsent_at_stop: int = 0
+    """How many it had not accepted when the poller stopped."""
+    lease_lag: float = 0.0
+    """For how many seconds the most overdue lease extension has been due; 0 if none is overdue."""

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.errors import (
+    AuthenticationError,
     ClosedChannelError,
     ErrorKind,
     PayloadDecodeError,
     ServerError,
+    TokenUnavailableError,
     UnmappablePayloadError,
 )
 from conductor_grpc.poller import planner
@@ -118,6 +120,14 @@ class Intake(BackgroundPart):
         """When a poll last succeeded, by the monotonic clock."""
         self.last_error: ServerError | PayloadDecodeError | None = None
         """Why the last poll failed; None if it did not."""
+        self.trying_since: float | None = None
+        """When the first poll after the last success began, by the monotonic clock; None before it begins."""
+        self.reclaimed = 0
+        """How many stranded tasks were found again."""
+        self.pauses = 0
+        """How often this was paused."""
+        self.measure: Callable[[float, Exception | None], None] | None = None
+        """Called after each poll, with the time at which it began; set before the start."""
 
     def expect_integers(self) -> None:
         """Before the start: tasks of this type are known to hold JSON integers."""
@@ -139,6 +149,7 @@ class Intake(BackgroundPart):
     def pause(self) -> None:
         """Take no more tasks after the poll in flight, until `resume`. Does not wait for it."""
         with self._state:
+            self.pauses += not self._paused
             self._paused = True
 
     def resume(self) -> None:
@@ -208,6 +219,7 @@ class Intake(BackgroundPart):
     def _poll(self, poll: planner.Poll) -> int:
         """One poll; how many tasks it brought. What it may have lost is noted."""
         began = time.monotonic()
+        self.trying_since = self.trying_since or began
         arrived: list[Task | Unreadable] = []
         error: ServerError | PayloadDecodeError | None = None
         try:
@@ -219,6 +231,8 @@ class Intake(BackgroundPart):
             error = ended_by
         finally:
             received = self._pass_on(arrived)
+        if self.measure is not None:
+            self.measure(began, error)
         if error is None:
             elapsed_ms = (time.monotonic() - began) * 1000
             self._memory = planner.after_answer(self._memory, poll, len(arrived), elapsed_ms)
@@ -230,7 +244,7 @@ class Intake(BackgroundPart):
         else:
             self._memory = planner.after_failure(self._memory)
             self._note_failure(error)
-            if not isinstance(error, ServerError) or error.kind not in NOTHING_TAKEN:
+            if not _took_nothing(error):
                 # The server may still be at work on this poll: until its wait is over, or for a while yet where
                 # it is so slow that we have given up.
                 due = max(began + max(0, poll.wait_ms) / 1000, time.monotonic()) + SETTLING
@@ -241,7 +255,7 @@ class Intake(BackgroundPart):
             return received
         if self.last_error is not None:
             logger.info("polling %r works again", self.task_type)
-        self.last_error = None
+        self.last_error = self.trying_since = None
         self.last_poll = time.monotonic()
         return received
 
@@ -287,17 +301,19 @@ class Intake(BackgroundPart):
 
     def _note_failure(self, error: ServerError | PayloadDecodeError) -> None:
         self.last_error = error
-        log = logger.warning if worth_telling(self._memory.failures) else logger.debug
+        # A certificate or a key that is refused does not pass by itself: somebody has to see it.
+        alarm = logger.error if isinstance(error, AuthenticationError) else logger.warning
+        log = alarm if worth_telling(self._memory.failures) else logger.debug
         log("polling %r failed (%d in a row): %s", self.task_type, self._memory.failures, error)
 
-    def _look_for_losses(self, now: float) -> None:
+    def _look_for_losses(self, now: float, *, last: bool = False) -> None:
         due = [loss for loss in self._losses if loss.due <= now]
         if not due:
             return
         since_ms, hidden = min(loss.since_ms for loss in due), sum(loss.hidden for loss in due)
         later = [loss for loss in self._losses if loss.due > now]
         try:
-            found, complete = self._reclaim.stranded(self.task_type, self.worker_id, since_ms, hidden)
+            found, complete, again = self._reclaim.stranded(self.task_type, self.worker_id, since_ms, hidden, last=last)
         except (ServerError, PayloadDecodeError) as error:
             self._reclaim_failures += 1
             retry = planner.pause(planner.Memory(failures=self._reclaim_failures), random.random())
@@ -314,7 +330,9 @@ class Intake(BackgroundPart):
         self._reclaim_failures = 0
         self._losses = later
         if not complete and self._server_clock.at(now) - since_ms < LOST_FOR_GOOD * 1000:
-            self._losses.append(_Loss(time.monotonic() + LOOK_AGAIN, since_ms, hidden))
+            pause = LOOK_AGAIN if again is None else again
+            self._losses.append(_Loss(time.monotonic() + pause, since_ms, hidden))
+        self.reclaimed += len(found)
         if found:
             logger.info("found %d stranded tasks of type %r again", len(found), self.task_type)
         # They were not asked for, so no permits were reserved: they are a debt, worked off before the next poll.
@@ -324,8 +342,13 @@ class Intake(BackgroundPart):
         """A poll that broke just before the stop may strand tasks too; they are handed back like the others."""
         if self._losses:
             due = max(loss.due for loss in self._losses)
-            time.sleep(max(0.0, due - time.monotonic()))  # at most the wait of one poll and SETTLING
-            self._look_for_losses(now=max(due, time.monotonic()))
+            # A look that is put off since the last one was dear is not: there will be no later.
+            time.sleep(max(0.0, min(due - time.monotonic(), self._wait_ms / 1000 + SETTLING)))
+            self._look_for_losses(now=max(due, time.monotonic()), last=True)
+
+
+def _took_nothing(error: ServerError | PayloadDecodeError) -> bool:
+    return isinstance(error, TokenUnavailableError) or (isinstance(error, ServerError) and error.kind in NOTHING_TAKEN)
 
 
 def worth_telling(failures: int) -> bool:

@@ -67,6 +67,8 @@ class Lease:
     """When the task came, by the monotonic clock."""
     renewed: float
     """From when the response timeout counts now."""
+    due: float = math.inf
+    """When it is to be extended, by the monotonic clock; infinite: never (again)."""
     asked: float = 0.0
     """When the outbox was last asked to extend it."""
     ended: bool = False
@@ -156,6 +158,14 @@ class LeaseKeeper(BackgroundPart):
         """How many tasks are kept."""
         return len(self._leases)
 
+    @property
+    def lag(self) -> float:
+        """For how many seconds the most overdue extension has been due, asked for or not; 0 if none is overdue."""
+        with self._changed:
+            due = min((lease.due for lease in self._leases.values()), default=math.inf)
+            extends = self._support is not LeaseSupport.NO
+        return max(0.0, time.monotonic() - due) if extends else 0.0
+
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
@@ -243,6 +253,8 @@ class LeaseKeeper(BackgroundPart):
             if extended is not Extended.GONE:
                 pause = min(RETRY_LIMIT, lease.seconds * RETRY_SHARE) * random.uniform(0.8, 1.2)
                 self._schedule(lease, now + pause)
+            else:
+                lease.due = math.inf
             lost = extended is Extended.GONE or now > lease.renewed + lease.seconds
             if not lost or lease.lost:
                 return
@@ -264,7 +276,7 @@ class LeaseKeeper(BackgroundPart):
 
     def _schedule(self, lease: Lease, due: float) -> None:
         """The lock is held."""
-        lease.in_heap = True
+        lease.in_heap, lease.due = True, due
         heapq.heappush(self._heap, (due, next(self._numbers), lease))
         if due < self._wakes_at:
             self._wakes_at = due
@@ -276,6 +288,7 @@ class LeaseKeeper(BackgroundPart):
         self._dead = 0
 
     def _tell_limit(self, lease: Lease) -> None:
+        lease.due = math.inf
         logger.warning(
             "task %s of type %r has run for %g s, the limit for which it is kept (lease_limit): it is left to its "
             "response timeout of %g s",

@@ -65,6 +65,11 @@ class BackgroundPart(abc.ABC):
         with self._lifecycle:
             return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def died(self) -> bool:
+        """The thread has ended though nobody has stopped it."""
+        return self.started.is_set() and not self.alive and not self.stopping
+
     def _main(self) -> None:
         self.started.set()
         try:

@@ -12,24 +12,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from conductor_grpc.errors import NotFoundError, PayloadDecodeError, UnmappablePayloadError
 from conductor_grpc.payload import Layout
 from conductor_grpc.pb.services import search_pb2, task_service_pb2, task_service_pb2_grpc
-from conductor_grpc.poller.custody import ANY
-from conductor_grpc.poller.sources import Unreadable, read_json_task
+from conductor_grpc.poller.sources import Unreadable
 from conductor_grpc.transport.methods import GET_TASK, raw_unary
 from conductor_grpc.worker.status import TaskStatus
 from conductor_grpc.worker.task import Task
 
 if TYPE_CHECKING:
-    from conductor_grpc.pb.model import task_pb2
+    from conductor_grpc.pb.model import tasksummary_pb2
     from conductor_grpc.poller.custody import Custody
     from conductor_grpc.transport.channel import Channel
     from conductor_grpc.transport.rest import RestClient
 
 logger = logging.getLogger(__name__)
-
-LIST_FIRST: Final = 1_000
-LIST_LIMIT: Final = 16_000
-"""Bounds for the list of pending tasks: it is unordered, holds those that still wait in the queue too, and costs
-the server some 2 kB and 50 us for each (seen on 3.32.1), so it is asked for in growing steps."""
 
 SEARCH_LIMIT: Final = 500
 
@@ -45,60 +39,21 @@ class Found(NamedTuple):
     tasks: list[Task | Unreadable]
     complete: bool
     """Whether all there is could be seen; if not, another look is due."""
+    again: float | None = None
+    """In how many seconds it is, where that is known."""
 
 
 class Reclaim(Protocol):
     """One way of finding stranded tasks."""
 
-    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> Found:
+    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int, *, last: bool = False) -> Found:
         """The tasks of `task_type` that the server has given to `worker_id` and that we do not hold.
 
         `since_ms`, the time the poll began in epoch milliseconds by the server's clock, and `most`, how many tasks
-        polls that broke at an integer can have lost, serve ways that cannot see the worker id. Blocks; raises
-        ServerError, and PayloadDecodeError where base_url leads to something else.
+        polls that broke at an integer can have lost, serve ways that cannot see the worker id. One that has to spare
+        the server may find nothing and say when it will look `again`, unless there is no later: `last`. Blocks;
+        raises ServerError, and PayloadDecodeError where base_url leads to something else.
         """
-
-
-class RestReclaim:
-    """By the REST list of pending tasks: exact, and JSON integers stay integers."""
-
-    def __init__(self, rest: RestClient, custody: Custody) -> None:
-        self._rest = rest
-        self._custody = custody
-
-    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> Found:
-        del since_ms, most  # the worker id says it all
-        with self._custody.watch() as ours:
-            documents, complete = self._pending(task_type)
-            tasks = [
-                read_json_task(document)
-                for document in documents
-                if document.get("status") == "IN_PROGRESS"
-                and document.get("workerId") == worker_id
-                and not ours.holds(str(document.get("taskId")), _poll_count(document))
-            ]
-        return Found(tasks, complete)
-
-    def _pending(self, task_type: str) -> tuple[list[dict[str, object]], bool]:
-        count = LIST_FIRST
-        while True:
-            documents = self._rest.pending_tasks(task_type, count)
-            if len(documents) < count:
-                return documents, True
-            if count >= LIST_LIMIT:
-                logger.warning(
-                    "more than %d tasks of type %r are pending: stranded ones among the others are found when "
-                    "the backlog is shorter, or run again after their response timeout",
-                    LIST_LIMIT,
-                    task_type,
-                )
-                return documents, False
-            count *= 4
-
-
-def _poll_count(document: dict[str, object]) -> int:
-    count = document.get("pollCount")
-    return count if isinstance(count, int) else ANY
 
 
 class GrpcReclaim:
@@ -110,15 +65,16 @@ class GrpcReclaim:
     """
 
     def __init__(self, channel: Channel, custody: Custody) -> None:
-        self._search = task_service_pb2_grpc.TaskServiceStub(channel).Search
+        self._index = TaskIndex(channel)
         self._get_task = TaskFinder(channel)
         self._custody = custody
 
-    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int) -> Found:
+    def stranded(self, task_type: str, worker_id: str, since_ms: int, most: int, *, last: bool = False) -> Found:
+        del last  # it looks whenever it is asked
         found: list[Task] = []
         hidden: list[Unreadable] = []
         with self._custody.watch() as ours:
-            summaries, complete = self._in_progress(task_type, since_ms)
+            summaries, complete = self._index.in_progress(task_type, since_ms)
             for summary in summaries:
                 try:
                     task = self._get_task.over_grpc(summary.task_id)
@@ -142,11 +98,30 @@ class GrpcReclaim:
             return Found([*mine, *hidden], complete)
         return Found([*mine], complete)
 
-    def _in_progress(self, task_type: str, since_ms: int) -> tuple[list[task_pb2.TaskSummary], bool]:  # type: ignore[name-defined]
+
+class TaskIndex:
+    """The server's index of tasks, if it has one: a server without answers that there are none."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._search = task_service_pb2_grpc.TaskServiceStub(channel).Search
+
+    def in_progress(self, task_type: str, since_ms: int) -> tuple[list[tasksummary_pb2.TaskSummary], bool]:
+        """The tasks handed out since then, and whether these are all. Raises ServerError."""
         # Upper-case AND and these column names are what the server's index understands; unknown ones it ignores.
         query = f"taskType={task_type} AND status=IN_PROGRESS AND updateTime>{since_ms - CLOCK_TOLERANCE_MS}"
         answer = self._search(search_pb2.Request(start=0, size=SEARCH_LIMIT, query=query, free_text="*"))
         return list(answer.results), answer.total_hits <= len(answer.results)
+
+    def waiting(self, task_type: str) -> int:
+        """How many tasks of this type wait in the queue. Raises ServerError."""
+        return self._count(f"taskType={task_type} AND status=SCHEDULED")
+
+    def knows(self, task_type: str) -> bool:
+        """Whether it has any task of this type, whatever its state. Raises ServerError."""
+        return self._count(f"taskType={task_type}") > 0
+
+    def _count(self, query: str) -> int:
+        return int(self._search(search_pb2.Request(start=0, size=1, query=query, free_text="*")).total_hits)
 
 
 class TaskFinder:

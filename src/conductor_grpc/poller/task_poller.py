@@ -9,42 +9,47 @@ import queue
 import secrets
 import signal
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.configuration import Configuration
-from conductor_grpc.errors import PollerError, TaskCancelledError, WorkerDefinitionError
+from conductor_grpc.errors import PollerError, WorkerDefinitionError
+from conductor_grpc.poller.cancellation import CancellationWatch
 from conductor_grpc.poller.custody import Custody
-from conductor_grpc.poller.drain import Deadline, DrainReport, drain
-from conductor_grpc.poller.health import PollerHealth, WorkerHealth
+from conductor_grpc.poller.drain import FLUSH_GRACE, HURRY_GRACE, Deadline, DrainReport, drain
+from conductor_grpc.poller.health import PollerHealth, State, WorkerHealth
 from conductor_grpc.poller.intake import Intake, IntakeHooks
 from conductor_grpc.poller.journal import Journal
 from conductor_grpc.poller.lease import LeaseKeeper
+from conductor_grpc.poller.measures import Measures
 from conductor_grpc.poller.outbox import Outbox
 from conductor_grpc.poller.outbox_updates import Purpose, Update, hand_back, result_update
-from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, RestReclaim, TaskFinder
+from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, TaskFinder, TaskIndex
+from conductor_grpc.poller.reclaim_rest import RestReclaim
 from conductor_grpc.poller.recovery import Recovery
-from conductor_grpc.poller.slots import SlotsHooks, ThreadSlots
+from conductor_grpc.poller.slots import Executors, SlotsHooks
 from conductor_grpc.poller.sources import GrpcSource, RestSource, Unreadable
 from conductor_grpc.poller.storage_check import StorageCheck
 from conductor_grpc.transport.channel import Channel, open_channel
-from conductor_grpc.transport.rest import RestClient
+from conductor_grpc.transport.rest import RestClient, open_rest_client
 from conductor_grpc.transport.server_version import LeaseSupport, lease_support
+from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES
 from conductor_grpc.worker.external_payload import ExternalPayloads
 from conductor_grpc.worker.interface import WorkerInterface, check_worker
 from conductor_grpc.worker.result import TaskResult
-from conductor_grpc.worker.runner import MAX_UPDATE_BYTES, run_to_wire
 from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator, Sequence
     from types import FrameType, TracebackType
 
     from typing_extensions import Self
 
-    from conductor_grpc.poller.slots import Outcome, Run, Runner, Slots
+    from conductor_grpc.observe import MetricsSettings
+    from conductor_grpc.poller.part import BackgroundPart
+    from conductor_grpc.poller.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -63,18 +68,25 @@ class _Lane:
 
 
 class TaskPoller:
-    """Polls for tasks over gRPC, runs them in threads and acknowledges them, in this process.
+    """Polls for tasks over gRPC, runs them and acknowledges them, from this process.
 
     Either `run()`, which blocks until SIGTERM or SIGINT, or `start()` and `stop()`, or as a context manager, which
     starts and stops. A poller runs once: after `stop` make a new one. All methods are thread-safe.
     """
 
-    def __init__(self, workers: Sequence[WorkerInterface], configuration: Configuration | None = None) -> None:
+    def __init__(
+        self,
+        workers: Sequence[WorkerInterface],
+        configuration: Configuration | None = None,
+        *,
+        metrics_settings: MetricsSettings | None = None,
+    ) -> None:
         """Connects to nothing yet.
 
         Args:
             workers: At least one. Several may serve the same task type; each has its own slots.
             configuration: Default: from the environment, see `Configuration`.
+            metrics_settings: Where metrics go; None: there are none, and nothing is counted for them.
 
         Raises:
             WorkerDefinitionError: There is no worker, or one cannot be run.
@@ -93,6 +105,7 @@ class TaskPoller:
         self._external: ExternalPayloads | None = None
         self._journal: Journal | None = None
         self._recovery: Recovery | None = None
+        self._cancellations: CancellationWatch | None = None
         self._resources = contextlib.ExitStack()
         self._lifecycle = threading.Lock()
         self._started = False
@@ -106,6 +119,13 @@ class TaskPoller:
         self._paused: set[str] = set()
         self._ended = threading.Event()
         self._failure: PollerError | None = None
+        self._failure_lock = threading.Lock()  # a part may die while a failed start, which has the other, joins it
+        self._dead: dict[str, str] = {}
+        self._metrics_settings = metrics_settings
+        self._measures: Measures | None = None
+        if metrics_settings is not None:
+            self._measures = Measures()
+            self._outbox.measure = self._measures.sent
 
     def start(self) -> None:
         """Begin to poll. Returns at once; a server that is not there yet is waited for. Starting twice is harmless.
@@ -122,6 +142,7 @@ class TaskPoller:
             self.configuration.configure_logging()
             try:
                 self._assemble()
+                self._observe()
                 self._outbox.start()
                 self._leases.start()
                 if self._journal is not None and self._recovery is not None:
@@ -130,6 +151,8 @@ class TaskPoller:
                     self._recovery.start()
                 for lane in self._lanes:
                     lane.intake.start()
+                if self._cancellations is not None:
+                    self._cancellations.start()
             except BaseException:
                 self._abort()
                 raise
@@ -140,8 +163,8 @@ class TaskPoller:
     def run(self) -> DrainReport:
         """Start, wait for SIGTERM or SIGINT (or `stop` from another thread), drain, and report. Blocks.
 
-        A second signal ends the waiting for running tasks: they are handed back. Signals are handled only where
-        this is called on the main thread, as Python demands.
+        After a second signal running tasks have two seconds to end, and after a third none: then they are handed
+        back, and run again. Signals are handled only where this is called on the main thread, as Python demands.
 
         Raises:
             JournalError: Another poller has the journal's folder.
@@ -190,8 +213,7 @@ class TaskPoller:
             if self._deadline is None:
                 self._deadline = Deadline(self.configuration.drain_timeout if timeout is None else timeout)
         self._request_stop()
-        if self._signals > 1:  # both came before there was a deadline to cut
-            self._deadline.cut()
+        self._hurry(self._deadline)  # signals may have come before there was a deadline to move
         if first:
             self._drain(self._deadline)
         elif timeout == 0:
@@ -225,20 +247,23 @@ class TaskPoller:
 
     def health(self) -> PollerHealth:
         """How the poller is doing at this moment. Never blocks."""
-        workers = tuple(_health_of(lane) for lane in self._lanes)
+        workers = tuple(WorkerHealth.of(lane.worker, lane.domain, lane.intake, lane.slots) for lane in self._lanes)
         reasons = []
         if self._failure is not None:
             reasons.append(str(self._failure))
         if not self._started:
             reasons.append("not started")
+        state: State = "running" if self._started else "not started"
         if self._stopping:
-            reasons.append("stopped" if self._ended.is_set() else "stopping")
+            state = "stopped" if self._ended.is_set() else "stopping"
+            reasons.append(state)
+        dead = {part.name: "its thread has ended" for part in self._parts() if part.died} | self._dead
         reasons += [
             f"polling {worker.task_definition_name!r} fails: {worker.last_error}"
             for worker in workers
             if worker.last_error is not None
         ]
-        failure = None if self._journal is None else self._journal.failed
+        failure, watch = None if self._journal is None else self._journal.failed, self._cancellations
         return PollerHealth(
             healthy=not reasons,
             reasons=tuple(reasons),
@@ -251,6 +276,13 @@ class TaskPoller:
             repaired=self._outbox.repaired,
             leases_extended=self._leases.extended,
             leases_lost=self._leases.lost,
+            cancelled={} if watch is None else {each.value: count for each, count in watch.cancelled.copy().items()},
+            state=state,
+            dead_parts=tuple(f"{part} died: {why}" for part, why in dead.items()),
+            unsent_bytes=self._outbox.bytes,
+            oldest_unsent=self._outbox.oldest,
+            unsent_at_stop=self._report.unsent,
+            lease_lag=self._leases.lag,
         )
 
     def __enter__(self) -> Self:
@@ -269,22 +301,46 @@ class TaskPoller:
             self._resources.callback(self._journal.close)
         channel = open_channel(configuration)
         self._resources.callback(channel.close)
-        rest = None
-        if configuration.base_url is not None:
-            rest = RestClient(configuration.base_url, timeout=configuration.call_timeout)
+        rest = open_rest_client(configuration)
+        if rest is not None:
+            rest.measure = None if self._measures is None else self._measures.rest_called
             self._resources.callback(rest.close)
         self._channel, self._rest = channel, rest
         self._finder = TaskFinder(channel, rest)
         self._external = self._external_payloads(channel, rest)
-        reclaim = RestReclaim(rest, self._custody) if rest else GrpcReclaim(channel, self._custody)
+        reclaim: Reclaim = GrpcReclaim(channel, self._custody)
+        if rest is not None:
+            reclaim = RestReclaim(rest, TaskIndex(channel), self._finder, self._custody)
         if self._journal is not None:
             self._recovery = Recovery(self._journal, self._custody, self._outbox, reclaim, self._finder, self._on_death)
+        hooks = SlotsHooks(self._deliver, self._give_up, self._on_death)
+        executors = Executors(hooks, self._leases, configuration.big_integers, self._external)
+        self._resources.callback(executors.close)
         # Worker ids tell whose a task is, so no two polls in flight may share one: not those of this poller, nor
         # those of another process that was given the same id by its configuration.
         token = secrets.token_hex(8)
         for index, worker in enumerate(self._workers):
             worker_id = f"{configuration.worker_id}/{token}{index}"
-            self._lanes.append(self._lane(worker, worker_id, channel, rest, reclaim))
+            self._lanes.append(self._lane(worker, worker_id, channel, rest, reclaim, executors))
+        if configuration.cancellation_check is not None:
+            slots = [lane.slots for lane in self._lanes]
+            self._cancellations = CancellationWatch(
+                slots, self._finder.find, self._outbox.look_after, configuration.cancellation_check, self._on_death
+            )
+
+    def _observe(self) -> None:
+        if self._metrics_settings is None or self._measures is None:
+            return
+        from conductor_grpc.observe.observer import Observer  # it stands above this room, and loads prometheus_client
+
+        observer = Observer(self._metrics_settings, self.health, self._measures)
+        self._resources.callback(observer.stop)  # closed first, but last of all in the drain, so it shows that too
+        observer.start()
+
+    def _parts(self) -> list[BackgroundPart]:
+        """Those that run for as long as the poller does."""
+        parts: list[BackgroundPart] = [self._outbox, self._leases, *(lane.intake for lane in self._lanes)]
+        return parts + [part for part in (self._journal, self._cancellations) if part is not None]
 
     def _lane(
         self,
@@ -293,11 +349,11 @@ class TaskPoller:
         channel: Channel,
         rest: RestClient | None,
         reclaim: Reclaim,
+        executors: Executors,
     ) -> _Lane:
         task_type = worker.task_definition_name
         domain = worker.domain or self.configuration.domain
-        hooks = SlotsHooks(self._deliver, self._give_up, self._on_death)
-        slots = ThreadSlots(worker, self._runner(worker, worker_id), hooks, self._leases)
+        slots = executors.slots(worker, worker_id)
         intake = Intake(
             task_type=task_type,
             worker_id=worker_id,
@@ -312,26 +368,16 @@ class TaskPoller:
             wait_ms=self.configuration.poll_wait_ms,
             on_death=self._on_death,
         )
+        if self._measures is not None:
+            measures = self._measures.worker(task_type)
+            intake.measure, slots.measure = measures.polled, measures.executed
         if task_type in self._paused:
             intake.pause()
         if self._journal is not None:
             self._journal.worker(worker_id, task_type, domain)
-            if task_type in self._journal.recover().integer_types:
+            if task_type in self._journal.integer_types:
                 intake.expect_integers()
         return _Lane(worker, domain, intake, slots)
-
-    def _runner(self, worker: WorkerInterface, worker_id: str) -> Runner:
-        big_integers, external = self.configuration.big_integers, self._external
-
-        def run(run: Run) -> Outcome | None:
-            try:
-                return run_to_wire(
-                    worker, run.task, worker_id, big_integers=big_integers, external=external, context=run.context
-                )
-            except TaskCancelledError:
-                return None
-
-        return run
 
     def _external_payloads(self, channel: Channel, rest: RestClient | None) -> ExternalPayloads | None:
         configuration = self.configuration
@@ -369,7 +415,7 @@ class TaskPoller:
         self._outbox.put(result_update(task, result, wire))
 
     def _give_up(self, task: Task) -> None:
-        update = hand_back(task, Purpose.CANCEL)
+        update = hand_back(task, Purpose.GIVE_UP)
         update.attempts = 1  # by now it may be with another worker, or ended: the outbox asks before it sends
         self._outbox.put(update)
 
@@ -390,9 +436,10 @@ class TaskPoller:
         # Refused, the task stays IN_PROGRESS in our name; released, the next look for losses would run it again.
         if not update.refused:
             self._custody.release(update.task.task_id, update.task.poll_count)
-        # Given up, it may yet be taken: the next run tries again.
-        if self._journal is not None and not update.given_up:
-            self._journal.settled((update.task.task_id, update.task.poll_count))
+        if self._journal is not None:
+            # Given up, it may yet be taken: the next run tries again.
+            done = self._journal.given_up if update.given_up else self._journal.settled
+            done((update.task.task_id, update.task.poll_count))
 
     def _find_task(self, task_id: str) -> Task | None:
         assert self._finder is not None  # nothing is sent before the start
@@ -403,26 +450,38 @@ class TaskPoller:
         return lease_support(self._channel, self._rest)
 
     def _on_death(self, part: str, error: BaseException) -> None:
-        with self._lifecycle:
+        self._note_death(part, error)
+        # On a thread of its own, since the drain joins the one that calls this.
+        threading.Thread(target=self.stop, name="conductor-shutdown", daemon=True).start()
+
+    def _note_death(self, part: str, error: BaseException) -> None:
+        with self._failure_lock:
+            self._dead[part] = f"{type(error).__name__}: {error}"
             if self._failure is None:
                 self._failure = PollerError(f"{part} died: {type(error).__name__}: {error}")
                 self._failure.__cause__ = error
-        # On a thread of its own, since the drain joins the one that calls this.
-        threading.Thread(target=self.stop, name="conductor-shutdown", daemon=True).start()
 
     def _abort(self) -> None:
         """End what a failed start has begun; the lock is held. No task has been taken for long, if any."""
         self._deadline = Deadline(0)
         self._request_stop()
-        if self._recovery is not None:
-            self._recovery.stop()
-        for lane in self._lanes:
-            lane.intake.stop()
-            lane.slots.close()
-        self._leases.stop()
-        self._outbox.stop()
-        self._resources.close()
-        self._ended.set()
+        self._end()
+
+    def _end(self) -> None:
+        """Stop every part that still runs, and close. None is waited for but the journal."""
+        # The stack unwinds from its end, and goes on whatever one of them raises: the next may keep a thread alive.
+        with contextlib.ExitStack() as steps:
+            steps.callback(self._ended.set)
+            steps.callback(self._resources.close)
+            steps.callback(self._outbox.stop)
+            steps.callback(self._leases.stop)
+            if self._cancellations is not None:
+                steps.callback(self._cancellations.stop)
+            for lane in self._lanes:
+                steps.callback(lane.slots.close)
+                steps.callback(lane.intake.stop)
+            if self._recovery is not None:
+                steps.callback(self._recovery.stop)
 
     def _wait_for_stop_request(self) -> None:
         # In steps: of a signal that comes while this thread is on its way into the wait, Python knows only when the
@@ -437,6 +496,7 @@ class TaskPoller:
         self._stop_requested.put(None)
 
     def _drain(self, deadline: Deadline) -> None:
+        before = self._outbox.accepted.copy()
         try:
             if self._started:
                 if self._recovery is not None:
@@ -445,13 +505,35 @@ class TaskPoller:
                 slots = [lane.slots for lane in self._lanes]
                 poll_wait = self.configuration.poll_wait_ms / 1000
                 self._report = drain(intakes, slots, self._outbox, deadline, poll_wait)
+                # Up to here, since a cancelled task need not be waited for. Neither need the look in flight.
+                if self._cancellations is not None:
+                    self._cancellations.stop()
                 self._leases.stop()
                 for intake in intakes:
                     if self._journal is not None and intake.lost_nothing:
                         self._journal.forget_worker(intake.worker_id)
+        except BaseException as error:
+            self._drain_died(error, before)
+            if not isinstance(error, Exception):
+                raise
         finally:
-            self._resources.close()
-            self._ended.set()
+            self._end()
+
+    def _drain_died(self, error: BaseException, before: Counter[Purpose]) -> None:
+        """What can still be done when the order of the shutdown has come to nothing: send what there is, and tell."""
+        logger.critical(
+            "the drain died: tasks that are still here are not handed back, and wait for their response timeout or, "
+            "with a journal, for the next run",
+            exc_info=error,
+        )
+        self._note_death("the drain", error)
+        self._outbox.flush(FLUSH_GRACE)
+        self._outbox.stop()
+        self._outbox.join(FLUSH_GRACE)
+        sent = self._outbox.accepted - before
+        self._report = DrainReport(
+            sent[Purpose.RESULT], sent[Purpose.HAND_BACK], sent[Purpose.CANCEL], unsent=len(self._outbox)
+        )
 
     @contextlib.contextmanager
     def _signal_handlers(self) -> Iterator[None]:
@@ -471,23 +553,12 @@ class TaskPoller:
         del number, frame
         # No locks and no logging here: the interrupted code may hold any of them.
         self._signals += 1
-        if self._signals > 1 and self._deadline is not None:
-            self._deadline.cut()
+        if self._deadline is not None:
+            self._hurry(self._deadline)
         self._request_stop()
 
-
-def _health_of(lane: _Lane) -> WorkerHealth:
-    intake = lane.intake
-    since = None if intake.last_poll is None else time.monotonic() - intake.last_poll
-    error = intake.last_error
-    return WorkerHealth(
-        task_definition_name=intake.task_type,
-        domain=lane.domain,
-        worker_id=intake.worker_id,
-        source=intake.source.name,
-        concurrency=lane.worker.concurrency,
-        running=lane.slots.running,
-        paused=intake.paused,
-        seconds_since_poll=since,
-        last_error=None if error is None else str(error),
-    )
+    def _hurry(self, deadline: Deadline) -> None:
+        if self._signals > 2:
+            deadline.cut()
+        elif self._signals == 2:
+            deadline.shorten(HURRY_GRACE)

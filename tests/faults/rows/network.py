@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 LONGEST_CUT = 10
 BETWEEN_CUTS = 0.1
+FOUND_OUT = 17.0
+"""Seconds until a worker has found out that a connection is half-open, and what was lost on it: eight of silence, five
+for the answer to a ping, two for the server to end the poll, and a look."""
 
 
 class PollsInFlight(Plan):
@@ -95,8 +98,9 @@ def _half_open(scene: Scene) -> None:
         swallowed = network.grpc.swallowed
         fired += network.grpc.half_open()
         scene.until(lambda: network.grpc.swallowed > swallowed, "something sent into the void")  # noqa: B023
-    # Nothing tells the worker; only its deadlines do.
+    # Nothing tells the worker; only pings that are not answered do.
     scene.when_done(scene.scale.tasks * 3 // 4, 400)
+    scene.outcome.notes.append(f"a task stood still for {scene.monitor.worst:.0f} s at most")
     _count(scene, network, fired, "connections without a server")
 
 
@@ -109,5 +113,5 @@ ROWS = [
     Row("blackhole", "blackhole {blackhole:.0f} s mid-poll", lambda scene: _blackhole(scene, lossy=True)),
     Row("hold", "everything held back {blackhole:.0f} s", lambda scene: _blackhole(scene, lossy=False)),
     Row("reset", "reset after the k-th message", _cut, fires=3),
-    Row("half-open", "half-open connections", _half_open, fires=2),
+    Row("half-open", f"half-open connections (bound: {FOUND_OUT:.0f} s)", _half_open, fires=2, idle=FOUND_OUT),
 ]

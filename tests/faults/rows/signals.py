@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 from faults.row import Row, Twice
 
 if TYPE_CHECKING:
+    from faults.processes import WorkerProcess
     from faults.scene import Scene
 
 TIMES = 3
+LONG = 4.0
+"""Seconds of a task, from half to one and a half of it: some end within two seconds, some do not."""
+LONG_TASKS = 100
 
 
 def _terminate(scene: Scene, signals: int) -> None:
@@ -19,22 +23,46 @@ def _terminate(scene: Scene, signals: int) -> None:
     for number in range(TIMES):
         worker = scene.worker()
         scene.when_done(scene.scale.tasks * (number + 1) // (TIMES + 1))
-        worker.signal(signal.SIGTERM)
-        if signals > 1:
-            scene.until(lambda: "stopping: " in worker.log, "the worker begins to stop")  # noqa: B023
-            worker.signal(signal.SIGTERM)
-        code = worker.wait(60)
-        if (code == 0 or (signals > 1 and code == -signal.SIGTERM)) and worker.report and scene.in_the_middle:
+        report = _end(scene, worker, signals)
+        if report and scene.in_the_middle:
             scene.fired(1, "drains in the middle of load")
-            handed_back += worker.report["handed_back"] + worker.report["cancelled"]
-        else:
-            scene.outcome.wrong.append(f"the worker ended with {code}, {worker.report}")
+            handed_back += report["handed_back"]
         scene.dropped(worker.log)
-    scene.outcome.notes.append(f"{handed_back} tasks handed back")
+    scene.outcome.notes.append(f"{handed_back} tasks handed back that nobody had begun")
     scene.worker()
+
+
+def _outlast(scene: Scene) -> None:
+    """What does not end within the grace is handed back, is counted by the report, and is all that runs twice."""
+    scene.feed(LONG_TASKS)
+    worker = scene.worker(seconds=LONG)
+    scene.when_done(1)
+    report = _end(scene, worker, 2)
+    cancelled = report.get("cancelled", 0)
+    scene.fired(cancelled, "tasks that outlasted the grace")
+    if scene.dropped(worker.log) != cancelled:
+        scene.outcome.wrong.append(f"the report says {report}, the log {scene.unfinished}")
+    scene.outcome.notes.append(f"{report.get('done', 0)} ended within the grace, {cancelled} did not: handed back")
+    scene.worker()
+
+
+def _end(scene: Scene, worker: WorkerProcess, signals: int) -> dict[str, int]:
+    """Send so many SIGTERMs; the report of the drain that all of them came into, empty if not all did."""
+    worker.signal(signal.SIGTERM)
+    for _ in range(signals - 1):
+        scene.until(lambda: "stopping: " in worker.log or not worker.running, "the worker begins to stop")
+        worker.signal(signal.SIGTERM)
+    code = worker.wait(60)
+    report = worker.report
+    # A signal that comes when the drain is over kills the process.
+    if not report or code not in (0, -signal.SIGTERM):
+        scene.outcome.wrong.append(f"the worker ended with {code}, {report}")
+        return {}
+    return report if report["signals"] == signals else {}
 
 
 ROWS = [
     Row("sigterm", "SIGTERM", lambda scene: _terminate(scene, 1), fires=TIMES),
-    Row("two-sigterms", "two SIGTERMs", lambda scene: _terminate(scene, 2), Twice.UNFINISHED, fires=TIMES),
+    Row("two-sigterms", "two SIGTERMs", lambda scene: _terminate(scene, 2), fires=TIMES),
+    Row("two-sigterms-long", "two SIGTERMs, tasks of 2 to 6 s", _outlast, Twice.UNFINISHED),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -11,6 +12,7 @@ from conductor_grpc.poller.journal import Journal
 from faults.row import Row, Twice
 
 if TYPE_CHECKING:
+    from faults.processes import WorkerProcess
     from faults.scene import Scene
 
 TIMES = 3
@@ -23,16 +25,25 @@ def _kill(scene: Scene) -> None:
     for number in range(TIMES):
         worker = scene.worker(seconds=LONG)
         scene.when_done(scene.scale.tasks * (number + 1) // (TIMES + 1))
-        scene.until(lambda: scene.begun() > scene.done(), "a task that runs")
         with scene.monitor.excused():
+            scene.until(lambda: _stopped_with_a_task(scene, worker), "a task that runs")  # noqa: B023
+            scene.fired(int(scene.in_the_middle), "kills with tasks running")
             worker.kill()
-            scene.ledger.update()
-            if any(run.pid == worker.pid for run in scene.ledger.running.values()):
-                scene.fired(1, "kills with tasks running")
             _read_journal(scene, number)
     with scene.monitor.excused():
         last = scene.worker()
         scene.until(lambda: "polling" in last.log, "the next worker")
+
+
+def _stopped_with_a_task(scene: Scene, worker: WorkerProcess) -> bool:
+    """Stopped, it cannot finish its tasks between this look and the kill."""
+    worker.signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    scene.ledger.update()
+    if any(run.pid == worker.pid for run in scene.ledger.running.values()):
+        return True
+    worker.signal(signal.SIGCONT)
+    return False
 
 
 def _read_journal(scene: Scene, number: int) -> None:
