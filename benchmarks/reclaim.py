@@ -81,10 +81,6 @@ class NoIndex(TaskIndex):
         del task_type, since_ms
         return [], True
 
-    def waiting(self, task_type: str) -> int:
-        del task_type
-        return 0
-
     def knows(self, task_type: str) -> bool:
         del task_type
         return False

@@ -61,6 +61,19 @@ def log(value: str) -> None:
         logging.getLogger("of.the.worker").exception("it went")
 
 
+class UnreadableError(Exception):
+    """Can be pickled, but not made again from that."""
+
+    def __init__(self, one: object, two: object) -> None:
+        super().__init__(f"{one}{two}")
+
+
+@worker_task("log unreadable", executor="process")
+def log_unreadable() -> str:
+    logging.getLogger("of.the.worker").warning("it went wrong", extra={"error": UnreadableError(1, 2)})
+    return "done"
+
+
 @worker_task("cancellable", executor="process")
 def cancellable(value: str) -> None:
     folder = Path(value)

@@ -28,6 +28,10 @@ CHECKERS: Final = 4
 NEVER_SCHEDULED: Final = "Error scheduling tasks"
 """How the reason of a workflow begins that the server has failed instead of putting its first task on a queue."""
 
+FEW_WITHOUT: Final = 3
+SHARE_WITHOUT: Final = 0.02
+"""How many such workflows a row may leave out of its count, these few or this part: with more it has not been run."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -347,6 +351,8 @@ class Scene:
         }
         if without:
             self.outcome.notes.append(f"{len(without)} workflows failed on the server before they had a task")
+        if len(without) > max(FEW_WITHOUT, len(wanted) * SHARE_WITHOUT):
+            self.outcome.wrong.append(f"{len(without)} of {len(wanted)} workflows had no task, too many to leave out")
         return [workflow_id for workflow_id in wanted if workflow_id not in without]
 
     def _as_it_should(self, workflow_id: str, end: Closed, done: set[str]) -> bool:

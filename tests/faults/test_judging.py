@@ -98,3 +98,18 @@ def test_a_workflow_that_the_server_gave_no_task_does_not_count(embedded: Server
     outcome = run_row(Row("row", "a row", locked), embedded, tmp_path / "row", replace(FEW, patience=20.0))
     assert (verdict(Row("row", "a row", locked), outcome), outcome.tasks) == ("", 1)
     assert outcome.notes == ["1 workflows failed on the server before they had a task"]
+
+
+def test_a_row_whose_workflows_mostly_had_no_task_has_failed(embedded: Server, tmp_path: Path) -> None:
+    def locked(scene: Scene) -> None:
+        task_type = scene.work.task_types[0]
+        workflows = [scene.work.start(task_type, {"text": "some"}) for _ in range(5)]
+        for each in workflows[1:]:
+            scene.work.workflows.terminate(each, f"Error scheduling tasks: [a], for workflow: {each}")
+        scene.expect(workflows)
+        scene.worker()
+        scene.fired(1, "locked database")
+
+    row = Row("row", "a row", locked)
+    outcome = run_row(row, embedded, tmp_path / "row", replace(FEW, patience=20.0))
+    assert verdict(row, outcome) == "4 of 5 workflows had no task, too many to leave out"

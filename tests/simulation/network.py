@@ -58,6 +58,8 @@ class Network:
     # -- as a channel --
 
     def unary_unary(self, path: str, *_: object, **__: object) -> Any:
+        if path.endswith("/GetQueueSizesForTasks"):
+            return self._queue_sizes
         return {GET_TASK: self._get_task}.get(path, self._search)
 
     def unary_stream(self, path: str, *_: object, **__: object) -> Any:
@@ -84,6 +86,12 @@ class Network:
             raise UnmappablePayloadError(code=grpc.StatusCode.INTERNAL)
         data = self._server.message(record)
         return b"\x0a" + _varint(len(data)) + data
+
+    def _queue_sizes(self, request: task_service_pb2.QueueSizesRequest) -> task_service_pb2.QueueSizesResponse:
+        self._call("list")
+        return task_service_pb2.QueueSizesResponse(
+            queue_for_task=dict.fromkeys(request.task_types, self._server.queued)
+        )
 
     def _search(self, request: search_pb2.Request) -> Any:
         self._call("list")

@@ -198,6 +198,10 @@ class Server:
         for waiter in waiters:
             _resolve(waiter)
 
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
     def message(self, record: Record) -> bytes:
         """The task as gRPC carries it."""
         message = TaskMessage(
@@ -234,9 +238,7 @@ class Server:
         return [self.document(record) for record in self.tasks.values() if record.open]
 
     def search(self, query: str, epoch_ms: Callable[[float], float]) -> list[Record]:
-        """What is in progress and was updated after the time in the query, or waits, or all, as the query says."""
-        if "status=SCHEDULED" in query:
-            return [each for each in self.tasks.values() if each.open and each.status is TaskStatus.SCHEDULED]
+        """What is in progress and was updated after the time in the query; without one, all tasks."""
         match = re.search(r"updateTime>(\d+)", query)
         if match is None:
             return list(self.tasks.values())

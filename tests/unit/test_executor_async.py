@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from executor_bench import Bench
@@ -14,7 +16,7 @@ from waiting import wait_for
 
 from conductor_grpc import PollerError, Task, TaskResult, TaskResultStatus, WorkerInterface, worker_task
 from conductor_grpc.payload.external.filesystem import FilesystemPayloadStorage
-from conductor_grpc.poller.slots import AsyncSlots, EventLoop, SlotsHooks, event_loop
+from conductor_grpc.poller.slots import AsyncSlots, EventLoop, Executors, SlotsHooks, event_loop
 from conductor_grpc.worker.context import current_task
 
 if TYPE_CHECKING:
@@ -141,7 +143,7 @@ def test_a_cancelled_task_gets_a_cancelled_error_and_has_no_result(monkeypatch: 
     with Bench(hang, double) as bench:
         slots = bench.slots(hang)
         hooks = SlotsHooks(
-            lambda *outcome: delivered.append(outcome), lambda task: given_up.append(task.task_id), lambda *_: None
+            lambda *outcome: delivered.append(outcome), lambda run: given_up.append(run.held.task_id), lambda *_: None
         )
         monkeypatch.setattr(slots, "_hooks", hooks)
         bench.start(hang)
@@ -273,6 +275,31 @@ def test_the_external_storage_does_not_block_the_loop(tmp_path: Path) -> None:
         bench.start(large).wait(timeout=30)
     assert threads
     assert LOOP_THREAD not in threads
+
+
+def test_a_worker_that_takes_no_notice_of_its_cancellation_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
+    """What is left of it is thrown away some time after the end."""
+    begun = threading.Event()
+
+    @worker_task("stubborn")
+    async def stubborn() -> None:
+        begun.set()
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    deaths: list[BaseException] = []
+    executors = Executors(hooks(deaths), Mock())
+    slots = executors.slots(stubborn, "me")
+    slots.submit(Task(task_id="a", workflow_instance_id="w"))
+    assert begun.wait(20)
+    slots.close()
+    assert len(slots.abandon()) == 1
+    executors.close()
+    del slots, executors
+    gc.collect()
+    assert not deaths
+    assert not [each for each in caplog.records if each.name.startswith("conductor_grpc")]
 
 
 def hooks(deaths: list[BaseException]) -> SlotsHooks:

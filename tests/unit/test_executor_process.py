@@ -8,17 +8,21 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import process_workers as workers
 import pytest
 from executor_bench import Bench
 from waiting import end_of, wait_for
 
-from conductor_grpc import WorkerDefinitionError, worker_task
+from conductor_grpc import Task, TaskResultStatus, WorkerDefinitionError, worker_task
 from conductor_grpc.payload.external.filesystem import FilesystemPayloadStorage
-from conductor_grpc.poller.slots import processes
+from conductor_grpc.poller.slots import Executors, Run, SlotsHooks, processes
+from conductor_grpc.worker.context import TaskContext
+from conductor_grpc.worker.task import without_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,7 +164,10 @@ def test_a_cancelled_task_is_told_and_has_no_result(tmp_path: Path) -> None:
         again.cancelled.set("its workflow was terminated")
 
 
-def test_a_cancelled_task_that_does_not_end_is_killed_after_its_grace(tmp_path: Path) -> None:
+def test_a_cancelled_task_that_does_not_end_is_killed_after_its_grace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "conductor_grpc")
     with Bench(workers.deaf) as bench:
         started = bench.start(workers.deaf, str(tmp_path))
         begun(tmp_path)
@@ -172,6 +179,8 @@ def test_a_cancelled_task_that_does_not_end_is_killed_after_its_grace(tmp_path: 
             assert ended.poll(10_000)
         assert bench.slots(workers.deaf).wait_idle(10)
         wait_for(lambda: bench.poller.health().unsent == 0)
+    (said,) = [each for each in caplog.messages if "was killed by SIGKILL" in each]
+    assert "memory" not in said, "the poller knows who has killed it"
 
 
 def test_a_drain_lets_running_tasks_finish(tmp_path: Path) -> None:
@@ -200,6 +209,23 @@ def test_a_drain_that_is_over_kills_what_still_runs(tmp_path: Path) -> None:
         assert not children(), "or the task would run here and wherever it was handed to"
 
 
+def test_stuck_processes_of_several_workers_share_one_grace(tmp_path: Path) -> None:
+    executors = Executors(SlotsHooks(Mock(), Mock(), Mock()), Mock())
+    for index in range(3):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        slots = executors.slots(workers.until, "me")
+        task = Task(task_id=str(index), workflow_instance_id="w", input_data={"value": str(folder)})
+        slots.submit(task)
+        begun(folder)
+        slots.close()
+        assert slots.abandon()
+    began = time.monotonic()
+    executors.close()
+    assert time.monotonic() - began < 2 * processes.CLOSE_GRACE
+    assert not children()
+
+
 def test_what_a_worker_starts_can_be_terminated() -> None:
     with Bench(workers.started) as bench:
         assert bench.output(workers.started) == -signal.SIGTERM
@@ -213,6 +239,46 @@ def test_log_records_arrive_in_the_pollers_process(caplog: pytest.LogCaptureFixt
     assert records[0].getMessage() == "it says hello"
     assert records[0].process != os.getpid()
     assert "ValueError: wrong" in records[1].getMessage()
+
+
+def test_a_log_record_that_cannot_be_read_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    with Bench(workers.log_unreadable) as bench:
+        assert bench.output(workers.log_unreadable) == "done"
+    assert any("a log record of a worker's process is lost: TypeError" in each for each in caplog.messages)
+
+
+def test_a_process_that_the_end_of_the_program_kills_fails_no_task(tmp_path: Path) -> None:
+    """Or the failure would be sent, or be journaled for the next run to send."""
+    runner = processes.ProcessRunner(workers.until, "me", "error", None)
+    outcomes: list[object] = []
+    run = a_run(value=str(tmp_path))
+    thread = threading.Thread(target=lambda: outcomes.append(runner(run)))
+    thread.start()
+    begun(tmp_path)
+    runner.kill()
+    thread.join(20)
+    assert outcomes == [None]
+    assert runner(a_run(value=str(tmp_path))) is None, "nor does one that comes later"
+    runner.close()
+
+
+def test_a_python_without_pidfd_open_asks_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    runner = processes.ProcessRunner(workers.die, "me", "error", None)
+    try:
+        outcome = runner(a_run(value="live"))
+        assert outcome is not None
+        assert outcome[0].status is TaskResultStatus.COMPLETED
+        outcome = runner(a_run(value="kill"))
+        assert outcome is not None
+        assert "was killed by SIGKILL" in outcome[0].reason_for_incompletion
+    finally:
+        runner.close()
+
+
+def a_run(**inputs: object) -> Run:
+    task = Task(task_id="a", workflow_instance_id="w", input_data=inputs)
+    return Run(TaskContext(task), without_payload(task))
 
 
 def test_a_large_output_goes_to_the_storage_that_only_this_process_has(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.protobuf import struct_pb2
 from scripted_server import ScriptedServer, a_task
 from waiting import wait_for
 
@@ -361,6 +362,51 @@ def test_the_deadline_of_the_drain_cancels() -> None:
         assert poller.stop(0.2).cancelled == 1
         assert waiting.ended.wait(20)
     assert waiting.reason == "its poller has stopped and handed the task back"
+
+
+def test_a_callback_that_raises_stops_neither_the_drain_nor_the_other_callbacks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun, called, release = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def broken() -> None:
+        raise RuntimeError("event loop is closed")
+
+    @worker_task("work", concurrency=2)
+    def work() -> None:
+        current_task().cancelled.call_when_set(broken)
+        current_task().cancelled.call_when_set(called.release)
+        begun.release()
+        release.wait(60)
+
+    with ScriptedServer() as server:
+        server.add(a_task("a"), a_task("b"))
+        poller = poller_at(server.target, work, check=None)
+        poller.start()
+        assert all(begun.acquire(timeout=20) for _ in range(2))
+        report = poller.stop(0.2)
+        release.set()
+        assert (report.cancelled, report.unsent) == (2, 0)
+        assert {result.task_id for result in server.updates} == {"a", "b"}
+    assert all(called.acquire(timeout=20) for _ in range(2))
+    assert poller.join(0), "raises what has died"
+    assert sum("a callback given to call_when_set failed" in each for each in caplog.messages) == 2
+
+
+def test_a_task_that_is_given_up_and_still_ours_keeps_its_output() -> None:
+    """The server replaces it by that of the hand-back."""
+    waiting = Waiting()
+    output = {"progress": struct_pb2.Value(string_value="half")}
+
+    with ScriptedServer() as server, poller_at(server.target, waiting.worker, check=None) as poller:
+        server.get = lambda task_id: a_task(task_id, worker_id=server.polls[0].worker_id, status="IN_PROGRESS")
+        server.add(a_task("a", output_data=output, reason_for_incompletion="not yet", output_message={"value": b"x"}))
+        assert waiting.running.wait(20)
+        (run,) = poller._lanes[0].slots.long_running(0)
+        run.cancelled.set("the test says so")
+        (result,) = server.wait_for_updates(1)
+        assert (result.output_data["progress"].string_value, result.reason_for_incompletion) == ("half", "not yet")
+        assert result.output_message.value == b"x"
 
 
 def test_the_drain_asks_before_it_hands_back_what_was_cancelled() -> None:

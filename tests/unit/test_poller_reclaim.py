@@ -10,7 +10,7 @@ import grpc
 import pytest
 from scripted_server import ScriptedServer, a_task
 
-from conductor_grpc import Configuration, Task, TaskPoller, worker_task
+from conductor_grpc import Configuration, MetadataClient, Task, TaskPoller, WorkflowClient, worker_task
 from conductor_grpc.errors import (
     NotFoundError,
     ServerError,
@@ -21,9 +21,10 @@ from conductor_grpc.errors import (
 from conductor_grpc.pb.model import tasksummary_pb2
 from conductor_grpc.poller import reclaim_rest
 from conductor_grpc.poller.custody import Custody
-from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, TaskFinder
+from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, TaskFinder, TaskIndex
 from conductor_grpc.poller.reclaim_rest import Bound, RestReclaim
 from conductor_grpc.poller.sources import Unreadable
+from conductor_grpc.server.embedded import EmbeddedServer
 from conductor_grpc.transport.channel import open_channel
 from conductor_grpc.transport.task_stream import Listing
 from conductor_grpc.worker.status import TaskStatus
@@ -388,6 +389,20 @@ def test_over_grpc_hidden_tasks_are_ours_only_if_the_poll_can_have_lost_them_all
     hidden = [each for each in found if isinstance(each, Unreadable)]
     assert all(each.workflow_instance_id == f"workflow-of-{each.task_id}" for each in hidden)
     assert ("some belong to other workers" in caplog.text) == (hidden == [])
+
+
+def test_how_many_wait_is_told_by_the_queue() -> None:
+    with EmbeddedServer(strict=True) as embedded:
+        configuration = Configuration(target=embedded.target)
+        with MetadataClient(configuration) as metadata, WorkflowClient(configuration) as workflows:
+            metadata.register_task({"name": "work", "ownerEmail": "owner@example.com"})
+            task = {"name": "work", "taskReferenceName": "only", "type": "SIMPLE"}
+            metadata.register_workflow({"name": "flow", "version": 1, "schemaVersion": 2, "tasks": [task]})
+            for _ in range(3):
+                workflows.start("flow")
+        with open_channel(configuration) as channel:
+            assert TaskIndex(channel).waiting("work") == 3
+            assert TaskIndex(channel).waiting("other") == 0
 
 
 def test_a_hidden_task_that_is_in_hand_is_not_found_twice(server: ScriptedServer, channel: Channel) -> None:

@@ -53,7 +53,7 @@ class Bench:
         worker = Worker("work", concurrency=concurrency)
         hooks = SlotsHooks(
             self._deliver,
-            lambda task: self.given_up.append(task.task_id),
+            lambda run: self.given_up.append(run.held.task_id),
             lambda _, error: self.deaths.append(error),
         )
         self.slots = ThreadSlots(worker, _runner(worker), hooks)

@@ -452,6 +452,32 @@ def test_run_raises_what_a_part_died_of(monkeypatch: pytest.MonkeyPatch) -> None
         TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50)).run()
 
 
+def test_run_drains_what_is_left_where_there_is_no_thread_to_stop_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of that parts die, too: the system has no more threads."""
+    start = threading.Thread.start
+
+    def out_of_threads(thread: threading.Thread) -> None:
+        if thread.name.startswith(("work-", "conductor-shutdown")):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", out_of_threads)
+
+    @worker_task("work")
+    def work() -> None: ...
+
+    with ScriptedServer() as server:
+        server.add(a_task("a"))
+        poller = TaskPoller([work], Configuration(target=server.target, poll_wait_ms=50))
+        too_late = threading.Timer(20, poller.stop)
+        too_late.start()
+        with pytest.raises(PollerError, match="can't start new thread"):
+            poller.run()
+        assert too_late.is_alive()
+        too_late.cancel()
+        assert [result.task_id for result in server.updates] == ["a"], "handed back"
+
+
 def test_a_stop_from_elsewhere_is_not_cut_short_by_the_first_signal() -> None:
     """Only a second signal ends a drain; one that finds the poller stopping already is the first."""
     stuck, running, release = stuck_with(lambda _task: None)
@@ -474,6 +500,35 @@ def test_a_stop_from_elsewhere_is_not_cut_short_by_the_first_signal() -> None:
     assert report == DrainReport(done=1)
     assert poller._deadline is not None
     assert poller._deadline.remaining() > 5, "it was cut"
+
+
+def test_a_signal_that_wakes_nobody_is_seen_while_somebody_else_drains() -> None:
+    """As one does that comes while the main thread is on its way into the wait: another thread takes it."""
+    stuck, running, release = stuck_with(lambda _task: None)
+    with ScriptedServer() as server:
+        server.add(a_task("a"))
+        poller = TaskPoller([stuck], Configuration("", target=server.target, poll_wait_ms=50, drain_timeout=20))
+
+        def stop_and_signal() -> None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            try:
+                assert running.wait(30)
+                threading.Thread(target=poller.stop).start()
+                wait_for(lambda: poller._deadline is not None)
+                os.kill(os.getpid(), signal.SIGTERM)
+                wait_for(lambda: poller._signals == 1, 10)
+            finally:
+                release.set()
+
+        helper = threading.Thread(target=stop_and_signal)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            helper.start()
+            report = poller.run()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        helper.join()
+    assert report == DrainReport(done=1)
 
 
 def test_a_task_cannot_stop_the_poller_that_runs_it() -> None:

@@ -57,7 +57,7 @@ def refused(match: str, **settings: Any) -> None:
 )
 def test_no_credentials_to_another_host_in_plaintext(settings: dict[str, Any], named: str) -> None:
     refused(f"{named}.*plaintext", **settings)
-    refused("allow_plaintext_credentials=True", **settings)
+    refused(r"allow_plaintext_credentials=True \(--allow-plaintext-credentials\)", **settings)
     assert Configuration(**settings, allow_plaintext_credentials=True).allow_plaintext_credentials
 
 

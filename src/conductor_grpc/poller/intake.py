@@ -60,6 +60,9 @@ class _Loss:
     """When the poll began, in epoch milliseconds by the server's clock."""
     hidden: int
     """How many tasks with integers it can have lost: 0 unless it broke at one."""
+    linger: float | None = None
+    """Seconds after a first look, which shows that the server is at work again, until it is through with the poll:
+    one that stood still takes it up only then. None: it has been through with it from the start."""
 
 
 @dataclass(frozen=True)
@@ -247,8 +250,9 @@ class Intake(BackgroundPart):
             if not _took_nothing(error):
                 # The server may still be at work on this poll: until its wait is over, or for a while yet where
                 # it is so slow that we have given up.
-                due = max(began + max(0, poll.wait_ms) / 1000, time.monotonic()) + SETTLING
-                self._losses.append(_Loss(due, self._server_clock.at(began), hidden=0))
+                wait = max(0, poll.wait_ms) / 1000
+                due = max(began + wait, time.monotonic()) + SETTLING
+                self._losses.append(_Loss(due, self._server_clock.at(began), hidden=0, linger=wait + SETTLING))
             if self.source is self._rest_source:
                 # Tasks without integers must not wait for REST. The next integer leads back to it.
                 self.source, self._most = self._grpc_source, 1
@@ -312,6 +316,8 @@ class Intake(BackgroundPart):
             return
         since_ms, hidden = min(loss.since_ms for loss in due), sum(loss.hidden for loss in due)
         later = [loss for loss in self._losses if loss.due > now]
+        lingers = [loss.linger for loss in due if loss.linger is not None]
+        linger = max(lingers, default=None)
         try:
             found, complete, again = self._reclaim.stranded(self.task_type, self.worker_id, since_ms, hidden, last=last)
         except (ServerError, PayloadDecodeError) as error:
@@ -325,10 +331,12 @@ class Intake(BackgroundPart):
                 error,
             )
             # One for all: an outage of days must not leave one for each of its polls.
-            self._losses = [*later, _Loss(time.monotonic() + retry, since_ms, hidden)]
+            self._losses = [*later, _Loss(time.monotonic() + retry, since_ms, hidden, linger)]
             return
         self._reclaim_failures = 0
         self._losses = later
+        if linger is not None:
+            self._losses.append(_Loss(time.monotonic() + linger, since_ms, hidden=0))
         if not complete and self._server_clock.at(now) - since_ms < LOST_FOR_GOOD * 1000:
             pause = LOOK_AGAIN if again is None else again
             self._losses.append(_Loss(time.monotonic() + pause, since_ms, hidden))

@@ -100,10 +100,11 @@ class GrpcReclaim:
 
 
 class TaskIndex:
-    """The server's index of tasks, if it has one: a server without answers that there are none."""
+    """What the server tells of tasks without listing them. One that has no index answers that there are none."""
 
     def __init__(self, channel: Channel) -> None:
-        self._search = task_service_pb2_grpc.TaskServiceStub(channel).Search
+        stub = task_service_pb2_grpc.TaskServiceStub(channel)
+        self._search, self._queue_sizes = stub.Search, stub.GetQueueSizesForTasks
 
     def in_progress(self, task_type: str, since_ms: int) -> tuple[list[tasksummary_pb2.TaskSummary], bool]:
         """The tasks handed out since then, and whether these are all. Raises ServerError."""
@@ -112,16 +113,16 @@ class TaskIndex:
         answer = self._search(search_pb2.Request(start=0, size=SEARCH_LIMIT, query=query, free_text="*"))
         return list(answer.results), answer.total_hits <= len(answer.results)
 
-    def waiting(self, task_type: str) -> int:
-        """How many tasks of this type wait in the queue. Raises ServerError."""
-        return self._count(f"taskType={task_type} AND status=SCHEDULED")
-
     def knows(self, task_type: str) -> bool:
-        """Whether it has any task of this type, whatever its state. Raises ServerError."""
-        return self._count(f"taskType={task_type}") > 0
+        """Whether any task of this type was ever handed out. Raises ServerError."""
+        request = search_pb2.Request(start=0, size=1, query=f"taskType={task_type}", free_text="*")
+        return bool(self._search(request).total_hits)
 
-    def _count(self, query: str) -> int:
-        return int(self._search(search_pb2.Request(start=0, size=1, query=query, free_text="*")).total_hits)
+    def waiting(self, task_type: str) -> int:
+        """How many tasks wait in the queue, those of domains not counted. Needs no index. Raises ServerError."""
+        # Tasks get into the index when they are handed out, so that cannot tell.
+        sizes = self._queue_sizes(task_service_pb2.QueueSizesRequest(task_types=[task_type]))
+        return int(sizes.queue_for_task.get(task_type, 0))
 
 
 class TaskFinder:

@@ -49,8 +49,8 @@ SLOW_FACTOR: Final = 10
 LOOKUP_BYTES: Final = 5_000
 """What looking up a single task is taken to cost."""
 
-NO_INDEX: Final = (ErrorKind.UNKNOWN, ErrorKind.INVALID, ErrorKind.UNMAPPABLE_PAYLOAD)
-"""How a server fails that has none, or cannot use it."""
+NOT_TOLD: Final = (ErrorKind.UNKNOWN, ErrorKind.INVALID, ErrorKind.UNMAPPABLE_PAYLOAD)
+"""How a server fails that has no index, or does not know the call."""
 
 
 class RestReclaim:
@@ -120,11 +120,11 @@ class _Look:
         """What it has cost so far."""
 
     def waiting(self) -> int:
-        """How many tasks are in the queue; 0 where there is no index to tell."""
+        """How many tasks are in the queue; 0 where the server does not tell."""
         try:
             return self._index.waiting(self.task_type)
         except ServerError as error:
-            self._check_index_is_missing(error)
+            self._check_hopeless(error)
             return 0
 
     def by_list(self, bound: Bound) -> Found:
@@ -143,16 +143,16 @@ class _Look:
             if not summaries and not self._index.knows(self.task_type):
                 return None
         except ServerError as error:
-            self._check_index_is_missing(error)
+            self._check_hopeless(error)
             return None
         self.bytes += sum(summary.ByteSize() for summary in summaries)
         found = [self._one(summary.task_id) for summary in summaries]
         return Found([task for task in found if task is not None], complete)
 
-    def _check_index_is_missing(self, error: ServerError) -> None:
-        if error.kind not in NO_INDEX:
+    def _check_hopeless(self, error: ServerError) -> None:
+        if error.kind not in NOT_TOLD:
             raise error
-        logger.debug("the server's index cannot be asked for tasks of type %r: %s", self.task_type, error)
+        logger.debug("the server does not tell how many or which tasks of type %r there are: %s", self.task_type, error)
 
     def _one(self, task_id: str) -> Task | Unreadable | None:
         """The task, if it is one of those looked for."""

@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 
     from conductor_grpc.observe import MetricsSettings
     from conductor_grpc.poller.part import BackgroundPart
-    from conductor_grpc.poller.slots import Slots
+    from conductor_grpc.poller.slots import Run, Slots
 
 logger = logging.getLogger(__name__)
 
 SIGNAL_LOOK: Final = 0.5
-"""Seconds after which `run` looks whether a signal has come."""
+"""Seconds after which `run` and `stop` look whether a signal has come."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,8 @@ class TaskPoller:
             self._drain(self._deadline)
         elif timeout == 0:
             self._deadline.cut()
-        self._ended.wait()
+        while not self._ended.wait(SIGNAL_LOOK):
+            pass  # in steps, as in _wait_for_stop_request: there may be a signal that wakes nobody
         return self._report
 
     def pause(self, task_definition_name: str) -> None:
@@ -414,8 +415,8 @@ class TaskPoller:
             self._journal.finished(task, wire)
         self._outbox.put(result_update(task, result, wire))
 
-    def _give_up(self, task: Task) -> None:
-        update = hand_back(task, Purpose.GIVE_UP)
+    def _give_up(self, run: Run) -> None:
+        update = hand_back(run.task, Purpose.GIVE_UP, run.held)
         update.attempts = 1  # by now it may be with another worker, or ended: the outbox asks before it sends
         self._outbox.put(update)
 
@@ -451,8 +452,12 @@ class TaskPoller:
 
     def _on_death(self, part: str, error: BaseException) -> None:
         self._note_death(part, error)
+        self._request_stop()  # whoever waits in `run` drains, also where there is no thread to be had below
         # On a thread of its own, since the drain joins the one that calls this.
-        threading.Thread(target=self.stop, name="conductor-shutdown", daemon=True).start()
+        try:
+            threading.Thread(target=self.stop, name="conductor-shutdown", daemon=True).start()
+        except RuntimeError as no_thread:  # which is perhaps what the part has died of
+            logger.critical("no thread to stop the poller on: `run` does that, or else call stop(): %s", no_thread)
 
     def _note_death(self, part: str, error: BaseException) -> None:
         with self._failure_lock:

@@ -32,14 +32,15 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # A connection whose other end is gone, behind a load balancer that still acknowledges, shows only by a ping. The
     # server closes one that pings three times within five minutes each, but counts anew whenever it sends something,
     # and gRPC pings only a connection that has calls and has been silent for this long: polls are answered every
-    # five seconds. So that is the fourth ping after 32 s, when calls have waited for all of their deadline, or nearly.
+    # five seconds. So that is the fourth ping after a minute, when calls have waited for all of their deadline.
     # (grpc-java's KeepAliveEnforcer, 3.32.1.)
-    ("grpc.keepalive_time_ms", 8_000),
+    ("grpc.keepalive_time_ms", 15_000),
     # The kernel's patience with data that is not acknowledged (TCP_USER_TIMEOUT).
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 12_000),
     # And gRPC's with a ping: by default a minute, which the timeout above does not shorten (grpcio 1.85). It counts
-    # for the pings by which gRPC measures bandwidth too, and while one of those is open no other is sent.
-    ("grpc.http2.ping_timeout_ms", 5_000),
+    # for the pings by which gRPC measures bandwidth too, and while one of those is open no other is sent. Longer than a
+    # server usually stands still, for its garbage collection say: every connection it loses is a poll that breaks.
+    ("grpc.http2.ping_timeout_ms", 12_000),
     ("grpc.keepalive_permit_without_calls", 0),
     # A poll repeated below the poller strands the tasks of the first attempt.
     ("grpc.enable_retries", 0),

@@ -43,11 +43,14 @@ def check_credentials(configuration: Configuration) -> None:
 def _refuse_plaintext(configuration: Configuration, what: str) -> None:
     if configuration.allow_plaintext_credentials:
         return
-    allow = "or allow_plaintext_credentials=True if nobody else can read what crosses that network"
+    allow = (
+        "or allow_plaintext_credentials=True (--allow-plaintext-credentials) if nobody else can read what crosses that"
+        " network"
+    )
     if configuration.tls is None and not addresses.stays_on_this_machine(configuration.target):
         raise ConfigurationError(
             f"target {configuration.target!r} is on another host and has no TLS, so {what} would cross the network in"
-            f" plaintext: give tls=TlsSettings(...), {allow}"
+            f" plaintext: give tls=TlsSettings(...) (--tls), {allow}"
         )
     url = configuration.base_url
     if url is not None and url.startswith("http://") and not addresses.is_local(addresses.host_of_base_url(url)):

@@ -145,7 +145,8 @@ class _Forwarding(QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
-            self._child.send(LOG, record)
+            # By itself: what cannot be read at the other end must not be taken for a broken pipe.
+            self._child.send(LOG, pickle.dumps(record))
         except OSError:
             os._exit(_ORPHANED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from conductor_grpc._core import CancellationFlag
     from conductor_grpc.worker.task import Task
+
+logger = logging.getLogger(__name__)
 
 
 class Cancellation:
@@ -77,7 +80,7 @@ class Cancellation:
 
     def call_when_set(self, callback: Callable[[], object]) -> None:
         """Call `callback` when the cancellation comes, on the thread that cancels; at once if it has come. It must
-        neither block nor raise."""
+        not block. What it raises on the thread that cancels is logged, and stops nothing else."""
         with self._lock:
             if self._reason is None:
                 self._callbacks.append(callback)
@@ -96,8 +99,15 @@ class Cancellation:
             if self._flag is not None:
                 self._flag.set()
         for callback in callbacks:
-            callback()
+            _call(callback)
         return True
+
+
+def _call(callback: Callable[[], object]) -> None:
+    try:
+        callback()
+    except Exception:  # it is the worker's, and whoever cancels has other tasks to care for
+        logger.exception("a callback given to call_when_set failed; the task is cancelled nevertheless")
 
 
 @dataclass(slots=True, eq=False)
@@ -160,4 +170,7 @@ def running(context: TaskContext) -> Iterator[None]:
     try:
         yield
     finally:
-        _current.reset(token)
+        try:
+            _current.reset(token)
+        except ValueError:  # a coroutine that nobody will go on with is thrown away, in another context
+            logger.debug("task %s was left where it stood", context.task.task_id)

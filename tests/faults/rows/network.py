@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 LONGEST_CUT = 10
 BETWEEN_CUTS = 0.1
-FOUND_OUT = 17.0
-"""Seconds until a worker has found out that a connection is half-open, and what was lost on it: eight of silence, five
-for the answer to a ping, two for the server to end the poll, and a look."""
+FOUND_OUT = 31.0
+"""Seconds until a worker has found out that a connection is half-open, and what was lost on it: fifteen of silence,
+twelve for the answer to a ping, two for the server to end the poll, and a look."""
 
 
 class PollsInFlight(Plan):

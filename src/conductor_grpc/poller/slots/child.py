@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import multiprocessing
 import os
+import pickle
 import select
 import signal
 import threading
@@ -29,6 +31,9 @@ START_TIMEOUT: Final = 120.0
 
 _REAP: Final = 2.0
 """Seconds until the exit code of a process that has ended must be there."""
+
+_SYS_PIDFD_OPEN: Final = 434
+"""The same on all architectures."""
 
 _SPAWN: Final = multiprocessing.get_context("spawn")
 _starting: Final = threading.Lock()
@@ -58,11 +63,12 @@ class Child:
         assert self._process.pid is not None
         self._pid = self._process.pid
         # The end of the process itself, whatever its own children have inherited from it.
-        self._pidfd = os.pidfd_open(self._pid)
+        self._pidfd = _pidfd_open(self._pid)
         self._wakes = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._lock = threading.Lock()
         self._busy = False
         self._open = True
+        self._killed = False
         self._code: int | None = None
         self._shown = f"the process {self._pid} of worker {name!r}"
 
@@ -137,6 +143,7 @@ class Child:
             if self._open:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                    self._killed = True
 
     def wait(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds for its end; True if it has ended."""
@@ -159,7 +166,8 @@ class Child:
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
-        hint = ", perhaps out of memory: the kernel's log tells" if -code == signal.SIGKILL else ""
+        by_others = -code == signal.SIGKILL and not self._killed
+        hint = ", perhaps out of memory: the kernel's log tells" if by_others else ""
         return f"was killed by {name} ({words}{hint})"
 
     def close(self) -> None:
@@ -223,6 +231,18 @@ class Child:
         return None
 
 
+def _pidfd_open(pid: int) -> int:
+    """Raises OSError, also where the kernel has no such call (before Linux 5.3)."""
+    if hasattr(os, "pidfd_open"):
+        return os.pidfd_open(pid)
+    # Pythons that were built for old systems lack it whatever they run on, uv's (python-build-standalone) among them.
+    descriptor = ctypes.CDLL(None, use_errno=True).syscall(_SYS_PIDFD_OPEN, pid, 0)
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"pidfd_open, which process workers need (Linux 5.3 or later): {os.strerror(number)}")
+    return int(descriptor)
+
+
 @contextlib.contextmanager
 def _blocked_signals() -> Iterator[None]:
     resource_tracker.ensure_running()  # which would let them through again
@@ -233,7 +253,12 @@ def _blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _handle(record: logging.LogRecord) -> None:
-    named = logging.getLogger(record.name)
-    if named.isEnabledFor(record.levelno):
-        named.handle(record)
+def _handle(pickled: bytes) -> None:
+    # No record is worth a task: one that cannot be read here, or that a filter fails at, is told and left.
+    try:
+        record: logging.LogRecord = pickle.loads(pickled)
+        named = logging.getLogger(record.name)
+        if named.isEnabledFor(record.levelno):
+            named.handle(record)
+    except Exception as error:  # noqa: BLE001 - what was pickled is the user's, and so are filters
+        logger.warning("a log record of a worker's process is lost: %s: %s", type(error).__name__, error)

@@ -81,6 +81,8 @@ class AsyncSlots(Slots):
             assert task is not None
             run.cancelled.call_when_set(functools.partial(self._loop.call, task.cancel))
             self._finish(run, await self._run(run))
+        except GeneratorExit:  # the loop has ended, and nobody will ever go on with this
+            raise
         except BaseException as error:
             logger.critical("an asyncio task of worker %r died", self._worker.task_definition_name, exc_info=True)
             self._hooks.on_death(f"{self._worker.task_definition_name} (async)", error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from conductor_grpc.errors import TaskCancelledError
 from conductor_grpc.poller.slots.coroutines import AsyncSlots
 from conductor_grpc.poller.slots.event_loop import EventLoop
-from conductor_grpc.poller.slots.processes import ProcessRunner
+from conductor_grpc.poller.slots.processes import CLOSE_GRACE, ProcessRunner
 from conductor_grpc.poller.slots.threads import ThreadSlots
 from conductor_grpc.worker.executor import executor_of
 from conductor_grpc.worker.runner import run_to_wire, run_to_wire_async
@@ -66,10 +67,14 @@ class Executors:
         """End what the slots share; they are closed, and what still runs is of no use. Blocks a few seconds at most."""
         for slots in self._coroutines:
             slots.abandon()  # or they would take the end of the loop for a failure of the worker
+        # All at once, so that the grace is one for all.
+        for processes in self._processes:
+            processes.end()
+        deadline = time.monotonic() + CLOSE_GRACE
         if self._loop is not None:
             self._loop.close()
         for processes in self._processes:
-            processes.close()
+            processes.close(deadline)
 
     def _event_loop(self) -> EventLoop:
         if self._loop is None:

@@ -76,14 +76,22 @@ class ProcessRunner:
         except BaseException as error:  # noqa: BLE001 - whatever it is, a task without an outcome blocks its workflow
             return attempt.fail(error)
 
-    def close(self) -> None:
-        """End all processes; called once no task is begun any more. Those that are busy get a moment. Blocks."""
+    def end(self) -> None:
+        """Ask all processes to end; called once no task is begun any more. Those that are busy end after their task.
+        Never blocks for long."""
         with self._lock:
             self._closed = True
             children = list(self._children)
         for child in children:
             child.end()
-        deadline = time.monotonic() + CLOSE_GRACE
+
+    def close(self, deadline: float | None = None) -> None:
+        """As `end`, and wait for it until `deadline`, by the monotonic clock (None: CLOSE_GRACE seconds from now), when
+        those that still run are killed."""
+        self.end()
+        deadline = time.monotonic() + CLOSE_GRACE if deadline is None else deadline
+        with self._lock:
+            children = list(self._children)
         for child in children:
             if not child.wait(max(0.0, deadline - time.monotonic())):
                 logger.warning("%s has not ended and is killed", child)
@@ -107,8 +115,9 @@ class ProcessRunner:
             return child.run(run, task, self._grace)
         except ChildEnded as ended:
             self._forget(child)
-            if run.cancelled.is_set():  # it was killed for that, or nobody cares any more
-                logger.info("%s %s: its task %s was cancelled", child, ended, run.held.task_id)
+            if run.cancelled.is_set() or self._closed:  # it was killed for that, or nobody cares any more
+                why = "was cancelled" if run.cancelled.is_set() else "has no result, since its poller ends"
+                logger.info("%s %s: its task %s %s", child, ended, run.held.task_id, why)
                 return None
             raise WorkerProcessError(f"the process that ran it {ended}") from None
         finally:
@@ -116,7 +125,7 @@ class ProcessRunner:
                 child.end()
 
     def _child(self, run: Run) -> Child | None:
-        """This thread's process, ready; None if the task was cancelled meanwhile.
+        """This thread's process, ready; None if the task was cancelled meanwhile, or the poller has ended.
 
         Raises:
             WorkerProcessError: There is none.
@@ -129,10 +138,8 @@ class ProcessRunner:
             self._forget(child)
         why = ""
         for _ in range(ATTEMPTS):
-            if run.cancelled.wait(self._pause()):
+            if run.cancelled.wait(self._pause()) or self._closed:
                 return None
-            if self._closed:
-                raise WorkerProcessError("the poller has stopped, so there are no processes any more")
             child = self._new_child()
             try:
                 child.wait_ready()

@@ -41,12 +41,12 @@ ABANDONED: Final = "its poller has stopped and handed the task back"
 class SlotsHooks:
     """Whom slots tell what becomes of their tasks. Calls come on any thread and must not block.
 
-    The tasks they are given are those of `Run.held`.
+    The tasks that `deliver` is given are those of `Run.held`.
     """
 
     deliver: Callable[[Task, TaskResult, bytes], None]
     """Takes a task, its result and that result's serialised UpdateTaskRequest."""
-    give_up: Callable[[Task], None]
+    give_up: Callable[[Run], None]
     """Takes a task that was cancelled and whose worker has ended without a result."""
     on_death: DeathHandler
 
@@ -225,7 +225,7 @@ class Slots(abc.ABC):
         self._end_lease(run)
         if outcome is None:
             logger.info("task %s was given up by its worker: %s", task_id, run.cancelled.reason)
-            self._hooks.give_up(run.held)
+            self._hooks.give_up(run)
         else:
             self._hooks.deliver(run.held, *outcome)
 
