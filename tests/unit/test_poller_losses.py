@@ -430,3 +430,33 @@ def test_a_stop_does_not_wait_for_a_look_that_is_put_off_but_looks_at_once(monke
             began = time.monotonic()
         assert time.monotonic() - began < 15
     assert reclaim.looks == [False, True]
+
+
+def test_what_a_poll_that_breaks_during_the_stop_has_taken_is_handed_back() -> None:
+    """Even where the look for it takes a while."""
+    polled, stopping, lost = threading.Event(), threading.Event(), list[str]()
+
+    def poll(request: Any, context: grpc.ServicerContext) -> Any:
+        lost.append(request.worker_id)
+        polled.set()
+        assert stopping.wait(20)
+        context.abort(grpc.StatusCode.INTERNAL, "broken")
+        yield
+
+    def search(_query: str) -> list[tasksummary_pb2.TaskSummary]:
+        time.sleep(0.5)
+        return [tasksummary_pb2.TaskSummary(task_id="a")]
+
+    with ScriptedServer() as server:
+        server.poll, server.search = poll, search
+        server.get = lambda task_id: a_task(task_id, worker_id=lost[0])
+        poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=100))
+        poller.start()
+        assert polled.wait(20)
+        ended = threading.Thread(target=poller.stop)
+        ended.start()
+        while not poller._stopping:
+            time.sleep(0.01)
+        stopping.set()
+        ended.join(30)
+        assert [(update.task_id, update.status) for update in server.updates] == [("a", 0)]

@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 FLUSH_GRACE: Final = 2.0
 """Seconds the outbox gets for what the drain puts into it last, even where the deadline has passed."""
 
-POLL_GRACE: Final = 2.0
-"""Seconds a poll in flight gets beyond its wait. Nothing cuts this short: a poll that is given up strands what it
-brings, and it is soon over."""
+POLL_GRACE: Final = 5.0
+"""Seconds a poll in flight gets beyond its wait and, where it breaks, the look at what it has taken. Nothing cuts this
+short: a poll that is given up strands what it brings, and it is soon over."""
 
 HURRY_GRACE: Final = 2.0
 """Seconds running tasks get after a second signal, within the deadline. Whatever ends in them need not run twice."""

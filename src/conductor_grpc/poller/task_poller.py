@@ -192,7 +192,7 @@ class TaskPoller:
     def stop(self, timeout: float | None = None) -> DrainReport:
         """Stop polling, hand back what has not begun, finish what runs, send every result. Blocks.
 
-        The poll in flight is waited for whatever the timeout, up to `configuration.poll_wait_ms` and two seconds:
+        The poll in flight is waited for whatever the timeout, up to `configuration.poll_wait_ms` and five seconds:
         the server may have given its tasks to us already. A further call, from wherever, waits for the first and
         returns the same report; with `timeout=0` it cuts the first one's deadline short. Stopping a poller that
         was not started is harmless.
