@@ -55,8 +55,8 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     subprocess.run(["bash", "-c", line], check=True, cwd=folder, timeout=300)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        yield importlib.import_module("simulation_worker").estimate_pi
-        for name in ("simulation", "simulation_worker"):
+        yield importlib.import_module("montecarlo_worker").estimate_pi
+        for name in ("montecarlo", "montecarlo_worker"):
             patch.delitem(sys.modules, name)
 
 
