@@ -193,8 +193,9 @@ def test_an_extension_is_built_with_the_headers_of_the_wheel(
     project.mkdir()
     shutil.copy2(ROOT / "cpp" / "tests" / "cancellable.cpp", project)
     (project / "CMakeLists.txt").write_text(EXTENSION, "utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(site))
-    cmake_folder, include = map(Path, run(sys.executable, "-c", FIND).splitlines())
+    # Without the site module (-S), or else the finder of an editable install would lead to the checkout.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), sysconfig.get_path("purelib")]))
+    cmake_folder, include = map(Path, run(sys.executable, "-S", "-c", FIND).splitlines())
     assert (cmake_folder, include) == (site / "conductor_grpc" / "cmake", site / "conductor_grpc" / "include")
     headers = {path.name for path in include.rglob("*") if path.is_file()}
     assert headers == {"cancellation.hpp", "pybind11_cancellation.hpp"}
@@ -207,7 +208,7 @@ def test_an_extension_is_built_with_the_headers_of_the_wheel(
     cmake = (sys.executable, "-m", "cmake")
     run(*cmake, "-S", str(project), "-B", str(tmp_path), *(f"-D{name}={value}" for name, value in settings.items()))
     run(*cmake, "--build", str(tmp_path))
-    assert run(sys.executable, "-c", CANCEL, cwd=tmp_path) == "False True\n"
+    assert run(sys.executable, "-S", "-c", CANCEL, cwd=tmp_path) == "False True\n"
 
 
 def test_sdist_holds_no_generated_file(builds: list[tuple[Path, Path]]) -> None:
