@@ -40,6 +40,9 @@ if TYPE_CHECKING:
         def stop(self) -> None: ...
 
 
+POLLING: Final = "conductor_grpc.poller.task_poller: polling "
+"""What a worker logs once it has begun."""
+
 TESTS: Final = Path(__file__).resolve().parents[1]
 
 
@@ -116,6 +119,8 @@ class WorkerProcess(Child):
     def end(self) -> dict[str, int]:
         """Let it drain; its report. Killed if it does not end."""
         if self.running:
+            # Before that a SIGTERM kills it: it is still importing, and handles no signals.
+            wait_for(lambda: POLLING in self.log or not self.running, 60)
             with contextlib.suppress(ProcessLookupError):
                 self.signal(signal.SIGCONT)
                 self.signal(signal.SIGTERM)
