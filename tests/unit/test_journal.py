@@ -14,10 +14,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from journals import left_in, open_journal, opened
 from waiting import wait_for
 
 from conductor_grpc.errors import JournalError
-from conductor_grpc.poller.journal import Claim, Journal, Outcome, Recovered, adopt
+from conductor_grpc.poller.journal import Claim, Outcome, Recovered, adopt
 from conductor_grpc.poller.journal import journal as journal_module
 from conductor_grpc.poller.journal.folder import journal_files
 from conductor_grpc.worker.task import Task
@@ -35,24 +36,6 @@ def a_task(task_id: str, poll_count: int = 1) -> Task:
         task_def_name="work\n\0é",
         worker_id="me/1",
     )
-
-
-def open_journal(folder: Path) -> Journal:
-    return Journal.open(folder, lambda name, error: pytest.fail(f"{name} died: {error}"))
-
-
-@contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Journal]:
-    journal = open_journal(folder)
-    try:
-        yield journal
-    finally:
-        journal.close()
-
-
-def left_in(folder: Path) -> Recovered:
-    with opened(folder) as journal:
-        return journal.recover()
 
 
 def ids(left: Recovered) -> tuple[list[str], list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from journals import FORMER, left_in, opened, poller_for, work
 from scripted_server import ScriptedServer, a_task
 from waiting import wait_for
 
@@ -17,46 +17,20 @@ from conductor_grpc.pb.model import task_pb2, taskresult_pb2, tasksummary_pb2
 from conductor_grpc.poller import outbox as outbox_module
 from conductor_grpc.poller import recovery as recovery_module
 from conductor_grpc.poller.intake import Intake
-from conductor_grpc.poller.journal import Journal, Recovered
+from conductor_grpc.poller.journal import Recovered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conductor_grpc import WorkerInterface
 
 IN_PROGRESS = taskresult_pb2.TaskResult.IN_PROGRESS
 COMPLETED = taskresult_pb2.TaskResult.COMPLETED
-FORMER = "former-1-abc/def0"
-"""Worker id of the earlier run."""
-
-
-@worker_task("work", concurrency=4)
-def work(task: Task) -> dict[str, str]:
-    return {"ran": task.task_id}
 
 
 @pytest.fixture(autouse=True)
 def _polls_are_soon_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery_module, "POLLS_OVER", 0.1)
-
-
-def poller_for(server: ScriptedServer, folder: Path, *workers: WorkerInterface) -> TaskPoller:
-    return TaskPoller(workers or (work,), Configuration("", target=server.target, poll_wait_ms=200, journal=folder))
-
-
-@contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Journal]:
-    journal = Journal.open(folder, lambda *_: pytest.fail("died"))
-    try:
-        yield journal
-    finally:
-        journal.close()
-
-
-def left_in(folder: Path) -> Recovered:
-    with opened(folder) as journal:
-        return journal.recover()
 
 
 def of_the_former(task_id: str, poll_count: int = 1, worker_id: str = FORMER) -> Task:

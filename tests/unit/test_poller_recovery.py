@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import threading
 from typing import TYPE_CHECKING
@@ -10,10 +9,11 @@ from unittest.mock import Mock
 
 import grpc
 import pytest
+from journals import FORMER, left_in, opened, poller_for
 from scripted_server import ScriptedServer, a_task
 from waiting import wait_for
 
-from conductor_grpc import Configuration, PayloadDecodeError, Task, TaskPoller, TaskStatus, worker_task
+from conductor_grpc import PayloadDecodeError, Task, TaskStatus
 from conductor_grpc.errors import UnavailableError, UnknownServerError
 from conductor_grpc.pb.model import task_pb2, tasksummary_pb2
 from conductor_grpc.poller import recovery as recovery_module
@@ -24,41 +24,14 @@ from conductor_grpc.poller.recovery import Recovery
 from conductor_grpc.poller.sources import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from conductor_grpc.poller.outbox_updates import Update
-
-FORMER = "former-1-abc/def0"
-"""Worker id of the earlier run."""
-
-
-@worker_task("work", concurrency=4)
-def work(task: Task) -> dict[str, str]:
-    return {"ran": task.task_id}
 
 
 @pytest.fixture(autouse=True)
 def _polls_are_soon_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery_module, "POLLS_OVER", 0.1)
-
-
-def poller_for(server: ScriptedServer, folder: Path) -> TaskPoller:
-    return TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=200, journal=folder))
-
-
-@contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Journal]:
-    journal = Journal.open(folder, lambda *_: pytest.fail("died"))
-    try:
-        yield journal
-    finally:
-        journal.close()
-
-
-def left_in(folder: Path) -> Recovered:
-    with opened(folder) as journal:
-        return journal.recover()
 
 
 def of_the_former(task_id: str, poll_count: int = 1, task_type: str = "work") -> Task:
