@@ -11,6 +11,7 @@ from conductor_grpc.poller.outbox_updates import Purpose, hand_back
 from conductor_grpc.poller.slots import ABANDONED
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Sequence
 
     from conductor_grpc.poller.intake import Intake
@@ -125,14 +126,19 @@ def drain(
     # A dead outbox sends no more.
     if not deadline.wait(lambda seconds: outbox.flush(seconds) or not outbox.alive) and outbox.alive:
         outbox.flush(FLUSH_GRACE)
+    report = close_outbox(outbox, before)
+    log = logger.error if report.unsent else logger.info
+    log("drained: %s", report)
+    return report
+
+
+def close_outbox(outbox: Outbox, before: Counter[Purpose]) -> DrainReport:
+    """Send nothing more; what has become of everything since the outbox had accepted `before`. Blocks a little."""
     unsent = len(outbox)
     outbox.stop()
     outbox.join(FLUSH_GRACE)
     sent = outbox.accepted - before
-    report = DrainReport(sent[Purpose.RESULT], sent[Purpose.HAND_BACK], sent[Purpose.CANCEL], unsent)
-    log = logger.error if unsent else logger.info
-    log("drained: %s", report)
-    return report
+    return DrainReport(sent[Purpose.RESULT], sent[Purpose.HAND_BACK], sent[Purpose.CANCEL], unsent)
 
 
 def _hand_back_running(run: Run) -> Update:

@@ -132,9 +132,15 @@ class LeaseKeeper(BackgroundPart):
             return
         now = time.monotonic()
         lease = Lease(
-            task.task_id, task.workflow_instance_id, task.worker_id, task.task_def_name, seconds, began=now, renewed=now
+            task.task_id,
+            task.workflow_instance_id,
+            task.worker_id,
+            task.task_def_name,
+            seconds,
+            began=now,
+            renewed=now,
+            cancelled=cancelled,
         )
-        lease.cancelled = cancelled
         with self._changed:
             self._leases[id(task)] = lease
             if extend and self._support is not LeaseSupport.NO:

@@ -16,7 +16,7 @@ from conductor_grpc.configuration import Configuration
 from conductor_grpc.errors import PollerError, WorkerDefinitionError
 from conductor_grpc.poller.cancellation import CancellationWatch
 from conductor_grpc.poller.custody import Custody
-from conductor_grpc.poller.drain import FLUSH_GRACE, HURRY_GRACE, Deadline, DrainReport, drain
+from conductor_grpc.poller.drain import FLUSH_GRACE, HURRY_GRACE, Deadline, DrainReport, close_outbox, drain
 from conductor_grpc.poller.health import PollerHealth, State, WorkerHealth
 from conductor_grpc.poller.intake import Intake, IntakeHooks
 from conductor_grpc.poller.journal import Journal
@@ -533,12 +533,7 @@ class TaskPoller:
         )
         self._note_death("the drain", error)
         self._outbox.flush(FLUSH_GRACE)
-        self._outbox.stop()
-        self._outbox.join(FLUSH_GRACE)
-        sent = self._outbox.accepted - before
-        self._report = DrainReport(
-            sent[Purpose.RESULT], sent[Purpose.HAND_BACK], sent[Purpose.CANCEL], unsent=len(self._outbox)
-        )
+        self._report = close_outbox(self._outbox, before)
 
     @contextlib.contextmanager
     def _signal_handlers(self) -> Iterator[None]:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
-from conductor_grpc.errors import AuthenticationError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -76,13 +74,7 @@ class AioUnary:
         if credentials is None:
             return await self._call(request, timeout, None)
         self._access.check(self._path)
-        sent = await credentials.obtain_async()
-        try:
-            return await self._call(request, timeout, sent)
-        except AuthenticationError as error:
-            if not credentials.replace(sent, error):
-                raise
-        return await self._call(request, timeout, await credentials.obtain_async())
+        return await credentials.carry_async(lambda metadata: self._call(request, timeout, metadata))
 
     async def _call(self, request: bytes, timeout: float | None, metadata: Metadata | None) -> bytes:
         access = self._access

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
+from conductor_grpc.errors import AuthenticationError
 from conductor_grpc.transport.call_headers import TOKEN_HEADER
 from conductor_grpc.transport.token import Token, TokenSource
 from conductor_grpc.transport.token_request import request_token
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from conductor_grpc.configuration import Configuration
-    from conductor_grpc.errors import AuthenticationError
+
+Answer = TypeVar("Answer")
 
 _LONGEST_REQUEST = 10.0
 """Seconds to connect to the token service, and to wait for its answer. Polls and drains wait with it."""
@@ -62,6 +66,27 @@ class Credentials:
         if self._source is None or sent.token is None or error.code is not grpc.StatusCode.UNAUTHENTICATED:
             return False
         return self._source.replace(sent.token)
+
+    def carry(self, attempt: Callable[[Metadata], Answer]) -> Answer:
+        """The answer of `attempt`, which sends a call with this metadata; of another with a new token if the first is
+        refused for the one it had. Raises what `attempt` and `obtain` raise."""
+        sent = self.obtain()
+        try:
+            return attempt(sent)
+        except AuthenticationError as error:
+            if not self.replace(sent, error):
+                raise
+        return attempt(self.obtain())
+
+    async def carry_async(self, attempt: Callable[[Metadata], Awaitable[Answer]]) -> Answer:
+        """The same without blocking the event loop."""
+        sent = await self.obtain_async()
+        try:
+            return await attempt(sent)
+        except AuthenticationError as error:
+            if not self.replace(sent, error):
+                raise
+        return await attempt(await self.obtain_async())
 
     def _with(self, token: Token) -> Metadata:
         made = self._made

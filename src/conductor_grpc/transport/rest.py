@@ -20,7 +20,6 @@ from urllib.parse import quote, urlencode, urlsplit
 import grpc
 
 from conductor_grpc.errors import (
-    AuthenticationError,
     ClosedChannelError,
     PayloadDecodeError,
     ServerError,
@@ -212,13 +211,7 @@ class RestClient:
         if credentials is None:
             return self._send(method, path, query, timeout, content, (), read)
         self._check_open(method, path)
-        sent = credentials.obtain()
-        try:
-            return self._send(method, path, query, timeout, content, sent, read)
-        except AuthenticationError as error:
-            if not credentials.replace(sent, error):
-                raise
-        return self._send(method, path, query, timeout, content, credentials.obtain(), read)
+        return credentials.carry(lambda carried: self._send(method, path, query, timeout, content, carried, read))
 
     def _check_open(self, method: str, path: str) -> None:
         if self._closed:

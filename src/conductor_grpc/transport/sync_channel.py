@@ -107,13 +107,7 @@ class _Unary(Generic[Request, Response]):
         if credentials is None:
             return self._call(request, timeout, settings)
         self._access.check(self._path)
-        sent = credentials.obtain()
-        try:
-            return self._call(request, timeout, {**settings, "metadata": sent})
-        except AuthenticationError as error:
-            if not credentials.replace(sent, error):
-                raise
-        return self._call(request, timeout, {**settings, "metadata": credentials.obtain()})
+        return credentials.carry(lambda metadata: self._call(request, timeout, {**settings, "metadata": metadata}))
 
     def _call(self, request: Request, timeout: float | None, settings: dict[str, Any]) -> Response:
         access = self._access

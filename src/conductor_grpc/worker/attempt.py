@@ -7,7 +7,6 @@ import logging
 from typing import TYPE_CHECKING, Final, Literal
 
 from conductor_grpc.errors import InputError, NonRetryableError, PayloadEncodeError, WorkerDefinitionError
-from conductor_grpc.worker.context import TaskContext
 from conductor_grpc.worker.failure import reason_of, traceback_of
 from conductor_grpc.worker.result import MAX_LOG_BYTES, MAX_REASON_BYTES, TaskLog, TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
@@ -15,6 +14,7 @@ from conductor_grpc.worker.task import Task, without_payload
 from conductor_grpc.worker.text import bounded
 
 if TYPE_CHECKING:
+    from conductor_grpc.worker.context import TaskContext
     from conductor_grpc.worker.external_payload import ExternalPayloads
 
 logger = logging.getLogger(__name__)
@@ -40,13 +40,13 @@ class Attempt:
     def __init__(
         self,
         task: Task | None,
+        context: TaskContext,
         worker_id: str,
         big_integers: BigIntegers = "error",
         external: ExternalPayloads | None = None,
-        context: TaskContext | None = None,
     ) -> None:
         self._task = task
-        self._context = context or TaskContext(task or Task())
+        self._context = context
         # A worker may put anything into its task, so what must be right is remembered.
         self._held = without_payload(task or Task())
         self._worker_id = worker_id

@@ -100,7 +100,7 @@ class Child:
 
     def _run(self, worker: WorkerInterface, task: Task, cancelled: Cancellation) -> None:
         context = TaskContext(task, cancelled)
-        attempt = Attempt(task, self._settings.worker_id, self._settings.big_integers, context=context)
+        attempt = Attempt(task, context, self._settings.worker_id, self._settings.big_integers)
         try:
             with running(context):
                 returned = worker.execute(task)

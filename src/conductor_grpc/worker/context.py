@@ -9,13 +9,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from conductor_grpc._core import CancellationFlag
 from conductor_grpc.errors import TaskCancelledError, WorkerDefinitionError
 from conductor_grpc.worker.result import TaskLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conductor_grpc._core import CancellationFlag
     from conductor_grpc.worker.task import Task
 
 logger = logging.getLogger(__name__)
@@ -47,8 +47,6 @@ class Cancellation:
     def flag(self) -> CancellationFlag:
         """The same for code that runs without the interpreter's lock: an atomic flag, see
         `conductor_grpc/cancellation.hpp`. It lives as long as anybody holds it."""
-        from conductor_grpc._core import CancellationFlag
-
         with self._lock:
             if self._flag is None:
                 self._flag = CancellationFlag()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.errors import InputError, WorkerDefinitionError
 from conductor_grpc.worker.context import current_task
-from conductor_grpc.worker.conversion import Entry, Mismatch
+from conductor_grpc.worker.conversion import SCALARS, Entry, Mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,7 +107,7 @@ def plan_native(function: Callable[..., object]) -> NativePlan:
 
 def _converter(annotation: str, optional: bool) -> Callable[[object], object]:
     if not optional or re.search(r"\bNone\b|\bobject\b|\bOptional\b|\bAny\b", annotation):
-        return _as_it_is
+        return SCALARS[object]  # as it is
 
     def present(value: object) -> object:
         if value is None:  # counts as absent, so that the default holds
@@ -115,10 +115,6 @@ def _converter(annotation: str, optional: bool) -> Callable[[object], object]:
         return value
 
     return present
-
-
-def _as_it_is(value: object) -> object:
-    return value
 
 
 def _parameters(text: str) -> Iterator[str]:

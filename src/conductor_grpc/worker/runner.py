@@ -69,7 +69,7 @@ def run_to_wire(
         TaskCancelledError: The task was cancelled, and the worker let it pass: there is no result.
     """
     context = context or TaskContext(task or Task())
-    attempt = Attempt(task, worker_id, big_integers, external, context)
+    attempt = Attempt(task, context, worker_id, big_integers, external)
     try:
         with running(context):
             returned: object = worker.execute(attempt.prepare())
@@ -98,7 +98,7 @@ async def run_to_wire_async(
         TaskCancelledError: The task was cancelled, and the worker let that, or the CancelledError it got for it, pass:
             there is no result. A CancelledError without that is a failure of the worker like any other.
     """
-    attempt = Attempt(task, worker_id, big_integers, external, context)
+    attempt = Attempt(task, context, worker_id, big_integers, external)
     try:
         with running(context):
             task = await asyncio.to_thread(attempt.prepare) if attempt.may_block else attempt.prepare()

@@ -69,7 +69,7 @@ class ProcessRunner:
 
     def __call__(self, run: Run) -> Outcome | None:
         """Runs one task in this thread's process. Blocks."""
-        attempt = Attempt(run.task, self._settings.worker_id, self._settings.big_integers, self._external)
+        attempt = Attempt(run.task, run.context, self._settings.worker_id, self._settings.big_integers, self._external)
         try:
             outcome = self._perform(run, attempt.prepare())
             return None if outcome is None else attempt.complete(*outcome)

@@ -137,11 +137,10 @@ class Slots(abc.ABC):
         return [run.task for run in unstarted]
 
     def long_running(self, seconds: float) -> list[Run]:
-        """Those begun at least so many seconds ago and not cancelled, the longest first."""
+        """Those begun at least so many seconds ago and not cancelled."""
         latest = time.monotonic() - seconds
         with self._lock:
-            found = [run for run in self._running.values() if run.begun <= latest and not run.cancelled.is_set()]
-        return sorted(found, key=lambda run: run.begun)
+            return [run for run in self._running.values() if run.begun <= latest and not run.cancelled.is_set()]
 
     def runs(self, run: Run) -> bool:
         """Whether this task is still running here."""
