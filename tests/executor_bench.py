@@ -73,7 +73,7 @@ class Bench:
         return run.task("it").reason
 
     def slots(self, worker: WorkerInterface) -> Slots:
-        return next(lane.slots for lane in self.poller._lanes if lane.worker is worker)
+        return next(lane.slots for lane in self.poller._parts.lanes if lane.worker is worker)
 
     def running(self, worker: WorkerInterface, count: int = 1) -> list[Run]:
         """Waits until so many tasks of the worker run."""

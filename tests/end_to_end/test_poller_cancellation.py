@@ -59,7 +59,7 @@ def test_a_worker_ends_when_its_workflow_is_terminated(real_server: ServerAddres
         assert waiting.running.wait(30)
         user.call("DELETE", f"/workflow/{workflow_id}?reason=enough")
         assert waiting.ended.wait(30)
-        wait_for(lambda: len(running._custody) == 0)
+        wait_for(lambda: len(running._parts.custody) == 0)
         health = running.health()
         assert (health.cancelled, health.late, health.refused) == ({"terminated": 1}, {}, 0)
     assert waiting.reason is not None

@@ -58,8 +58,8 @@ def test_a_task_three_times_as_long_as_its_response_timeout_stays_ours(real_serv
 
     with TaskPoller([work], Configuration(real_server.base_url, target=real_server.target)) as poller:
         workflow = user.wait_until_closed(user.start(name, {"n": 1.5}), 40)
-        assert poller._leases.extended >= 3
-        assert poller._leases.lost == 0
+        assert poller._parts.leases.extended >= 3
+        assert poller._parts.leases.lost == 0
     (task,) = workflow["tasks"]
     assert (workflow["status"], task["status"], task["pollCount"]) == ("COMPLETED", "COMPLETED", 1)
     assert len(executions) == 1
@@ -86,8 +86,8 @@ def test_without_a_lease_it_is_given_to_another_and_the_late_result_is_seen_to_b
 
     with TaskPoller([work], Configuration(real_server.base_url, target=real_server.target)) as poller:
         workflow = user.wait_until_closed(user.start(name, {"n": 1.5}), 40)
-        wait_for(lambda: len(poller._custody) == 0)
-        assert {standing.value: count for standing, count in poller._outbox.late.items()} == {"ignored": 1}
+        wait_for(lambda: len(poller._parts.custody) == 0)
+        assert {standing.value: count for standing, count in poller._parts.outbox.late.items()} == {"ignored": 1}
     assert [task["status"] for task in workflow["tasks"]] == ["TIMED_OUT", "COMPLETED"]
     assert len(executions) == 2
 
@@ -108,7 +108,7 @@ def test_no_result_is_lost_while_extensions_are_due(
     with TaskPoller([work], Configuration(real_server.base_url, target=real_server.target)) as poller:
         ids = [user.start(name, {"n": n + 0.5}) for n in range(count)]
         runs = [user.wait_until_closed(workflow_id, 60) for workflow_id in ids]
-        extended, repaired = poller._leases.extended, poller._outbox.repaired
+        extended, repaired = poller._parts.leases.extended, poller._parts.outbox.repaired
     assert extended >= count
     assert [run["status"] for run in runs] == ["COMPLETED"] * count
     assert {task["pollCount"] for run in runs for task in run["tasks"]} == {1}

@@ -54,15 +54,15 @@ class Process:
                 [Worker(world, schedule.concurrency)],
                 _configuration(schedule.poll_wait_ms, schedule.outbox_limit, schedule.rest, schedule.journal),
             )
-            self.poller._assemble()
-        self.lane = self.poller._lanes[0]
-        self.custody, self.outbox = self.poller._custody, self.poller._outbox
-        self._make_virtual(self.lane.intake, self.poller._leases)
+            self.poller._parts.assemble()
+        self.lane = self.poller._parts.lanes[0]
+        self.custody, self.outbox = self.poller._parts.custody, self.poller._parts.outbox
+        self._make_virtual(self.lane.intake, self.poller._parts.leases)
 
     def _make_virtual(self, intake: Intake, leases: LeaseKeeper) -> None:
         """Waits that would block a thread let the loop run, or are made by it."""
         poller, outbox = self.poller, self.outbox
-        for part in (outbox, leases, intake, poller._recovery, poller._journal):
+        for part in (outbox, leases, intake, poller._parts.recovery, poller._parts.journal):
             if part is not None:
                 part._on_death = self._died
         intake._state = cast("Any", Condition(self._loop))
@@ -70,8 +70,8 @@ class Process:
         self._due = Signal(self._loop)
         leases._changed = cast("Any", self._due)
         self._recovery_ended = Signal(self._loop)
-        if poller._recovery is not None:
-            poller._recovery._ended = cast("Any", self._recovery_ended)
+        if poller._parts.recovery is not None:
+            poller._parts.recovery._ended = cast("Any", self._recovery_ended)
 
     def live(self) -> None:
         """What TaskPoller.start() does, and the intake's thread; returns after a stop, raises Halted when killed."""
@@ -79,11 +79,11 @@ class Process:
         with self.world.assembling(open_aio_channel=lambda _: AioNetwork(self.world, self)):
             sending = self._spawn(self.outbox._send_until_stopped())
             self.outbox._thread = cast("Any", Thread(self._loop, sending))
-            self._spawn(self._keep_leases(poller._leases))
-            if poller._journal is not None and poller._recovery is not None:
-                self._spawn(self._flush(poller._journal))
-                poller._recovery.send_outcomes()
-                self._spawn(self._recover(poller._recovery))
+            self._spawn(self._keep_leases(poller._parts.leases))
+            if poller._parts.journal is not None and poller._parts.recovery is not None:
+                self._spawn(self._flush(poller._parts.journal))
+                poller._parts.recovery.send_outcomes()
+                self._spawn(self._recover(poller._parts.recovery))
             poller._started = True
             self.lane.intake._run()
         if self._stopping is not None:

@@ -15,9 +15,9 @@ from conductor_grpc.poller.lease import LeaseKeeper
 from conductor_grpc.poller.outbox import Outbox
 from conductor_grpc.poller.outbox_extensions import Extensions
 from conductor_grpc.poller.outbox_truth import Standing, Truth
+from conductor_grpc.poller.parts import Parts
 from conductor_grpc.poller.reclaim import Found
 from conductor_grpc.poller.recovery import Recovery
-from conductor_grpc.poller.task_poller import TaskPoller
 from simulation.schedule import generate
 from simulation.shrink import report
 from simulation.world import run, simulate
@@ -74,13 +74,13 @@ def losses_are_looked_for_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def custody_is_released_before_the_answer(patch: pytest.MonkeyPatch) -> None:
-    deliver = TaskPoller._deliver
+    deliver = Parts.deliver
 
-    def too_early(self: TaskPoller, task: Task, *rest: Any) -> None:
-        self._custody.release(task.task_id, task.poll_count)
+    def too_early(self: Parts, task: Task, *rest: Any) -> None:
+        self.custody.release(task.task_id, task.poll_count)
         deliver(self, task, *rest)
 
-    patch.setattr(TaskPoller, "_deliver", too_early)
+    patch.setattr(Parts, "deliver", too_early)
 
 
 def custody_is_not_watched(patch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ _TIMED: Final = [
         "server_clock",
     )
 ]
-_ASSEMBLER: Final = importlib.import_module(_POLLER + "task_poller")
+_ASSEMBLER: Final = importlib.import_module(_POLLER + "parts")
 _OUTBOX: Final = importlib.import_module(_POLLER + "outbox")
 
 

@@ -197,7 +197,7 @@ def test_what_the_health_knows_is_a_metric_too(port: int) -> None:
     """Outbox, leases, standing of late updates, journal: each by a value that is not the one it begins with."""
     with ScriptedServer() as server:
         poller = poller_for(server, port, work)
-        outbox, leases = poller._outbox, poller._leases
+        outbox, leases = poller._parts.outbox, poller._parts.leases
         outbox.refused, outbox.repaired, leases.extended, leases.lost = 2, 3, 4, 5
         outbox.late[Standing.REASSIGNED] = 6
         with poller:
@@ -245,8 +245,8 @@ def test_an_extension_that_is_not_answered_is_a_lag(port: int) -> None:
 
     with ScriptedServer() as server:
         poller = poller_for(server, port, slow)
-        poller._leases._support = None
-        poller._leases._ask_support = lambda: LeaseSupport.YES
+        poller._parts.leases._support = None
+        poller._parts.leases._ask_support = lambda: LeaseSupport.YES
         with poller:
             server.update = update
             server.add(a_task("a", response_timeout_seconds=1))
@@ -276,8 +276,8 @@ def test_calls_over_rest_are_counted_by_the_pattern_of_their_path() -> None:
 
 def test_without_settings_nothing_is_counted(run_worker: WorkerRunner) -> None:
     poller = run_worker(work)
-    assert poller._outbox.measure is None
-    assert [(lane.intake.measure, lane.slots.measure) for lane in poller._lanes] == [(None, None)]
+    assert poller._parts.outbox.measure is None
+    assert [(lane.intake.measure, lane.slots.measure) for lane in poller._parts.lanes] == [(None, None)]
 
 
 def test_the_canonical_names() -> None:

@@ -166,7 +166,7 @@ def test_a_part_that_has_just_ended_is_dead_too(
     monkeypatch: pytest.MonkeyPatch, server: ScriptedServer, port: int
 ) -> None:
     with poller_for(server, port) as poller:
-        monkeypatch.setattr(poller._lanes[0].intake, "_may_poll", lambda: False)
+        monkeypatch.setattr(poller._parts.lanes[0].intake, "_may_poll", lambda: False)
         wait_for(lambda: probe(port, "/livez")[0] == 503)
         assert probe(port, "/livez")[1]["reasons"] == ["conductor-intake-work died: its thread has ended"]
 
@@ -239,7 +239,7 @@ def test_a_reading_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, server: S
         raise RuntimeError("a bug in the health")
 
     with poller_for(server, port) as poller:
-        observer = poller._resources._exit_callbacks[-1][1].__wrapped__.__self__  # type: ignore[attr-defined]
+        observer = poller._parts.resources._exit_callbacks[-1][1].__wrapped__.__self__  # type: ignore[attr-defined]
         monkeypatch.setattr(observer, "_health", broken)
         status, text = get(port, "/metrics")
         assert status == 500

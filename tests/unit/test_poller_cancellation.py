@@ -28,6 +28,7 @@ from conductor_grpc import (
 )
 from conductor_grpc.pb.model import task_pb2
 from conductor_grpc.poller import lease as lease_module
+from conductor_grpc.poller.parts import Parts
 from conductor_grpc.server import EmbeddedServer
 from conductor_grpc.transport.server_version import LeaseSupport
 
@@ -108,7 +109,7 @@ def test_a_worker_ends_when_its_workflow_is_terminated_and_nothing_is_sent(
         began = time.monotonic()
         assert waiting.ended.wait(20)
         assert time.monotonic() - began < 10 * CHECK, "within an interval and a quarter, on a quiet machine"
-        wait_for(lambda: len(poller._custody) == 0)
+        wait_for(lambda: len(poller._parts.custody) == 0)
         health = poller.health()
         assert health.cancelled == {"terminated": 1}
         assert (health.late, health.unsent, health.refused) == ({}, 0, 0)
@@ -137,7 +138,7 @@ def test_an_async_worker_is_cancelled_where_it_waits(server: EmbeddedServer, wor
         assert running.wait(20)
         workflows.terminate(workflow_id)
         assert ended.wait(20)
-        wait_for(lambda: len(poller._custody) == 0)
+        wait_for(lambda: len(poller._parts.custody) == 0)
         health = poller.health()
         assert (health.cancelled, health.late) == ({"terminated": 1}, {})
 
@@ -149,7 +150,7 @@ def test_nothing_is_sent_for_a_task_that_is_given_up() -> None:
         server.get = lambda task_id: a_task(task_id, status=task_pb2.Task.CANCELED)
         server.add(a_task("a"))
         assert waiting.ended.wait(20)
-        wait_for(lambda: len(poller._custody) == 0)
+        wait_for(lambda: len(poller._parts.custody) == 0)
         poller.stop()
         assert server.attempts == 0
 
@@ -236,7 +237,7 @@ def test_a_server_that_is_down_cancels_nothing() -> None:
         poller = poller_at(server.target, waiting.worker)
         poller.start()
         assert waiting.running.wait(20)
-        watch = poller._cancellations
+        watch = poller._parts.cancellations
         assert watch is not None
         server.stop()
         before = watch._failures._next
@@ -257,7 +258,7 @@ def test_what_cannot_be_seen_is_left_alone() -> None:
         with poller_at(server.target, seen.worker):
             server.add(a_task("b"))
             assert seen.ended.wait(20)
-        watch = poller._cancellations
+        watch = poller._parts.cancellations
         assert watch is not None
         wait_for(lambda: float("inf") in watch._looked.values())
         assert poller.health().cancelled == {}
@@ -269,7 +270,7 @@ def test_what_cannot_be_seen_is_left_alone() -> None:
 def test_a_lost_lease_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "SHARE", (0.002, 0.004))
     monkeypatch.setattr(lease_module, "RETRY_SHARE", 0.01)
-    monkeypatch.setattr(TaskPoller, "_lease_support", lambda _: LeaseSupport.YES)
+    monkeypatch.setattr(Parts, "_lease_support", lambda _: LeaseSupport.YES)
     waiting = Waiting(give_up=False)
 
     def refuse(result: Any, context: grpc.ServicerContext) -> None:
@@ -287,7 +288,7 @@ def test_a_lost_lease_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_lease_of_a_cancelled_task_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be that of the worker which has the task now, and undo its result."""
     monkeypatch.setattr(lease_module, "SHARE", (0.002, 0.004))
-    monkeypatch.setattr(TaskPoller, "_lease_support", lambda _: LeaseSupport.YES)
+    monkeypatch.setattr(Parts, "_lease_support", lambda _: LeaseSupport.YES)
     release = threading.Event()
 
     @worker_task("work", concurrency=2)
@@ -358,7 +359,7 @@ def test_a_task_that_is_given_up_and_still_ours_keeps_its_output() -> None:
         server.get = lambda task_id: a_task(task_id, worker_id=server.polls[0].worker_id, status="IN_PROGRESS")
         server.add(a_task("a", output_data=output, reason_for_incompletion="not yet", output_message={"value": b"x"}))
         assert waiting.running.wait(20)
-        (run,) = poller._lanes[0].slots.long_running(0)
+        (run,) = poller._parts.lanes[0].slots.long_running(0)
         run.cancelled.set("the test says so")
         (result,) = server.wait_for_updates(1)
         assert (result.output_data["progress"].string_value, result.reason_for_incompletion) == ("half", "not yet")
@@ -403,7 +404,7 @@ def test_a_look_in_flight_does_not_delay_the_stop() -> None:
         report = poller.stop()
         assert time.monotonic() - began < 5
         assert report.unsent == 0
-        watch = poller._cancellations
+        watch = poller._parts.cancellations
         assert watch is not None
         assert watch.join(20)
         assert poller.join(0), "raises if the end was taken for a death"
@@ -413,7 +414,7 @@ def test_a_look_in_flight_does_not_delay_the_stop() -> None:
 def test_never_to_look_is_a_choice() -> None:
     poller = poller_at("127.0.0.1:9", Waiting().worker, check=None)
     with poller:
-        assert poller._cancellations is None
+        assert poller._parts.cancellations is None
         assert poller.health().cancelled == {}
 
 

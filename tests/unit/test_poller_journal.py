@@ -110,7 +110,7 @@ def test_outcomes_of_an_earlier_run_are_sent_unless_the_server_has_them(tmp_path
         }.get
         with poller_for(server, tmp_path) as poller:
             wait_for(lambda: poller.health().unsent == 0)
-            wait_for(lambda: len(poller._custody) == 0)
+            wait_for(lambda: len(poller._parts.custody) == 0)
             assert poller.health().late == {"applied": 1, "gone": 1, "reassigned": 1}
         assert [(each.task_id, each.status) for each in server.updates] == [("new", COMPLETED)]
         assert server.updates[0].output_data["from"].string_value == "the former"
@@ -131,7 +131,7 @@ def test_unfinished_tasks_of_an_earlier_run_are_handed_back_if_they_still_are_it
             "again": again,
         }.get
         with poller_for(server, tmp_path) as poller:
-            wait_for(lambda: not poller._journal._state.recovered().claims)  # type: ignore[union-attr]
+            wait_for(lambda: not poller._parts.journal._state.recovered().claims)  # type: ignore[union-attr]
             server.add(a_task("other"))
             server.wait_for_updates(2)
     sent = {each.task_id: each for each in server.updates}
@@ -169,7 +169,7 @@ def test_tasks_that_never_reached_an_earlier_run_are_handed_back(tmp_path: Path)
             if task.status == task_pb2.Task.IN_PROGRESS
         ]
         with poller_for(server, tmp_path) as poller:
-            wait_for(lambda: not poller._recovery.alive)  # type: ignore[union-attr]
+            wait_for(lambda: not poller._parts.recovery.alive)  # type: ignore[union-attr]
             wait_for(lambda: poller.health().unsent == 0)
     assert sorted((each.task_id, each.status) for each in server.updates) == [
         ("claimed", IN_PROGRESS),
@@ -236,8 +236,8 @@ def test_a_stop_while_recovery_waits_for_an_answer_is_no_failure(
             poller.start()
             assert asked.wait(20)
             poller.stop()
-            assert poller._recovery is not None
-            assert poller._recovery.join(20)
+            assert poller._parts.recovery is not None
+            assert poller._parts.recovery.join(20)
         finally:
             answer.set()
         assert poller.join(20), "and raises nothing"
@@ -260,8 +260,8 @@ def test_a_start_that_fails_ends_the_recovery_it_has_begun(
         poller = poller_for(server, tmp_path)
         with pytest.raises(RuntimeError):
             poller.start()
-        assert poller._recovery is not None
-        assert poller._recovery.join(20)
+        assert poller._parts.recovery is not None
+        assert poller._parts.recovery.join(20)
         assert poller.join(0), "and raises nothing"
     assert not [record for record in caplog.records if record.levelname == "CRITICAL"]
 
@@ -279,7 +279,7 @@ def test_what_recovery_has_found_is_not_forgotten_before_it_is_handed_back(tmp_p
         server.update = down
         poller = poller_for(server, tmp_path)
         poller.start()
-        wait_for(lambda: not poller._recovery.alive)  # type: ignore[union-attr]
+        wait_for(lambda: not poller._parts.recovery.alive)  # type: ignore[union-attr]
         assert poller.stop(timeout=0).unsent == 1
 
         server.search = lambda _query: []
@@ -310,7 +310,7 @@ def test_a_type_with_integers_is_polled_with_care_from_the_start(tmp_path: Path)
 
         with_rest = Configuration("http://127.0.0.1:1/api", target=server.target, journal=tmp_path)
         poller = TaskPoller([work], with_rest)
-        poller._assemble()
+        poller._parts.assemble()
         assert poller.health().workers[0].source == "rest"
         poller._abort()
 
@@ -330,7 +330,7 @@ def test_a_worker_that_spoils_the_ids_of_its_task_harms_nothing(tmp_path: Path, 
         with poller_for(server, tmp_path, spoils) as poller:
             results = server.wait_for_updates(2)
             wait_for(lambda: poller.health().unsent == 0)
-            assert (len(poller._custody), len(poller._leases)) == (0, 0)
+            assert (len(poller._parts.custody), len(poller._parts.leases)) == (0, 0)
     # With the ids of another task it fails, since a result for that one is none of its business.
     status = COMPLETED if value is None else taskresult_pb2.TaskResult.FAILED_WITH_TERMINAL_ERROR
     assert [(each.task_id, each.workflow_instance_id, each.status) for each in results] == [
@@ -352,8 +352,8 @@ def test_what_is_given_up_leaves_memory_and_is_tried_by_the_next_run(
         server.update = unexplained
         with poller_for(server, tmp_path) as poller:
             wait_for(lambda: poller.health().given_up == 1)
-            assert poller._journal is not None
-            state = poller._journal._state
+            assert poller._parts.journal is not None
+            state = poller._parts.journal._state
             wait_for(lambda: not state.recovered().outcomes)
         (outcome,) = left_in(tmp_path).outcomes
         server.update = lambda _result, _context: None

@@ -28,6 +28,7 @@ from conductor_grpc.poller import outbox as outbox_module
 from conductor_grpc.poller import outbox_extensions as extensions_module
 from conductor_grpc.poller.lease import Extended, Lease, LeaseKeeper
 from conductor_grpc.poller.outbox_extensions import Extensions
+from conductor_grpc.poller.parts import Parts
 from conductor_grpc.server import EmbeddedServer
 from conductor_grpc.transport.server_version import LeaseSupport
 
@@ -245,7 +246,7 @@ def poller_at(target: str, *workers: WorkerInterface, **settings: Any) -> TaskPo
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("lease", [True, False])
 def test_a_long_task_is_extended_from_its_arrival_to_its_end(lease: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TaskPoller, "_lease_support", lambda _: LeaseSupport.YES)
+    monkeypatch.setattr(Parts, "_lease_support", lambda _: LeaseSupport.YES)
     release, running = threading.Event(), threading.Event()
 
     @worker_task("work", lease=lease)
@@ -262,7 +263,7 @@ def test_a_long_task_is_extended_from_its_arrival_to_its_end(lease: bool, monkey
         else:
             assert running.wait(20)
         release.set()
-        wait_for(lambda: len(poller._custody) == 0)
+        wait_for(lambda: len(poller._parts.custody) == 0)
         results = list(server.updates)
     assert not results[-1].extend_lease
     assert len(extensions(results)) == (len(results) - 1 if lease else 0)
@@ -308,8 +309,8 @@ def run_while_extensions_are_due(count: int) -> Load:
             metadata.register_workflow(WORKFLOW)
         with WorkflowClient(configuration) as client, poller_at(server.target, work) as poller:
             ids = [client.start("works", {"n": float(n)}) for n in range(count)]
-            wait_for(lambda: poller._outbox.accepted.total() >= count, 120)
-            wait_for(lambda: len(poller._custody) == 0)
+            wait_for(lambda: poller._parts.outbox.accepted.total() >= count, 120)
+            wait_for(lambda: len(poller._parts.custody) == 0)
             runs = [client.get(workflow_id) for workflow_id in ids]
             lost = [run.workflow_id for run in runs if run.status is not WorkflowStatus.COMPLETED]
             health = poller.health()

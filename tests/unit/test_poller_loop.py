@@ -41,7 +41,7 @@ def test_tasks_are_run_and_acknowledged() -> None:
         server.add(*(a_task(str(number)) for number in range(50)))
         results = server.wait_for_updates(50)
         assert poller.health().healthy
-        wait_for(lambda: len(poller._custody) == 0)
+        wait_for(lambda: len(poller._parts.custody) == 0)
     assert sorted(int(result.task_id) for result in results) == list(range(50))
     assert {result.status for result in results} == {COMPLETED}
     assert {result.output_data["ran"].string_value for result in results} == {str(n) for n in range(50)}
@@ -145,7 +145,7 @@ def test_polling_pauses_and_resumes() -> None:
         wait_for(lambda: any(poll.task_type == "work" for poll in list(server.polls)))
         poller.pause("work")
         assert poller.health().workers[0].paused
-        wait_for(lambda: poller._lanes[0].slots.free == 4)  # the poll in flight has come back
+        wait_for(lambda: poller._parts.lanes[0].slots.free == 4)  # the poll in flight has come back
         server.add(a_task("a"))
         server.wait_for_polls(len(server.polls) + 5)  # of the other, which is not paused
         assert len(server.queue) == 1
@@ -193,12 +193,12 @@ def test_an_outbox_that_fills_up_while_a_slot_is_waited_for_stops_the_polling() 
         server.poll = poll
         try:
             assert running.wait(20)
-            wait_for(lambda: bool(poller._lanes[0].slots._permits._waiters))  # type: ignore[attr-defined]
+            wait_for(lambda: bool(poller._parts.lanes[0].slots._permits._waiters))  # type: ignore[attr-defined]
             queues["other"] += [a_task("1", "other"), a_task("2", "other")]
             wait_for(lambda: poller.health().unsent == 2)
             queues["work"].append(a_task("next"))
             release.set()
-            wait_for(lambda: len(poller._outbox._room._fewer._waiters) == 2)  # type: ignore[attr-defined]
+            wait_for(lambda: len(poller._parts.outbox._room._fewer._waiters) == 2)  # type: ignore[attr-defined]
             assert len(queues["work"]) == 1
         finally:
             gate.set()
@@ -353,7 +353,7 @@ def test_a_pause_while_all_slots_are_taken_keeps_the_next_poll_from_going_out() 
         poller.pause("work")
         release.set()
         server.wait_for_updates(1)
-        wait_for(lambda: poller._lanes[0].slots.free == 1)
+        wait_for(lambda: poller._parts.lanes[0].slots.free == 1)
         server.add(a_task("b"))
         assert len(server.polls) == polls
         poller.resume("work")

@@ -16,7 +16,7 @@ from waiting import wait_for
 from conductor_grpc import Configuration, Task, TaskPoller, worker_task
 from conductor_grpc.pb.model import taskresult_pb2, tasksummary_pb2
 from conductor_grpc.poller import intake as intake_module
-from conductor_grpc.poller import planner, reclaim_rest, task_poller
+from conductor_grpc.poller import parts, planner, reclaim_rest
 from conductor_grpc.poller.reclaim import Found
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def test_losses_of_a_long_outage_do_not_pile_up(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(planner, "BACKOFF_LIMIT", 0.002)
     poller = TaskPoller([work], Configuration("", target="127.0.0.1:9", poll_wait_ms=1))
     poller.start()
-    intake = poller._lanes[0].intake
+    intake = poller._parts.lanes[0].intake
     wait_for(lambda: intake._memory.failures > 100, 30)
     size = len(intake._losses)
     poller.stop(1)
@@ -173,7 +173,7 @@ def test_the_warnings_of_a_long_outage_are_few(
     poller = TaskPoller([work], Configuration("", target="127.0.0.1:9", poll_wait_ms=1))
     with caplog.at_level(logging.WARNING):
         poller.start()
-        wait_for(lambda: poller._lanes[0].intake._memory.failures > 100, 30)
+        wait_for(lambda: poller._parts.lanes[0].intake._memory.failures > 100, 30)
         count = len([r for r in caplog.records if "could not look" in r.getMessage()])
         poller.stop(1)
     assert count < 20
@@ -327,7 +327,7 @@ def test_a_poll_that_was_refused_has_lost_nothing() -> None:
         server.poll = failing_once(server, grpc.StatusCode.PERMISSION_DENIED, stranded, "no")
         with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=2500)) as poller:
             server.wait_for_polls(2)
-            assert poller._lanes[0].intake._losses == []
+            assert poller._parts.lanes[0].intake._losses == []
             assert server.polls[1].timeout == 2500
             server.add(a_task("b"))
             server.wait_for_updates(1)
@@ -385,10 +385,10 @@ def test_a_hidden_task_is_in_hand_until_its_failure_is_acknowledged() -> None:
         server.update = lambda _result, _context: (gate.wait(30), None)[1]
         with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50)) as poller:
             wait_for(lambda: server.attempts == 1)
-            assert len(poller._custody) == 1
+            assert len(poller._parts.custody) == 1
             gate.set()
             (result,) = server.wait_for_updates(1)
-            wait_for(lambda: len(poller._custody) == 0)
+            wait_for(lambda: len(poller._parts.custody) == 0)
     assert result.status == taskresult_pb2.TaskResult.FAILED_WITH_TERMINAL_ERROR
 
 
@@ -411,7 +411,7 @@ class PutOff:
 
 def test_a_look_that_is_put_off_is_made_when_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     reclaim = PutOff(0.05, Task(task_id="a", workflow_instance_id="w", task_def_name="work"))
-    monkeypatch.setattr(task_poller, "GrpcReclaim", reclaim)
+    monkeypatch.setattr(parts, "GrpcReclaim", reclaim)
     with ScriptedServer() as server:
         server.poll = poisoned_once(server)
         with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=100)):
@@ -422,7 +422,7 @@ def test_a_look_that_is_put_off_is_made_when_it_may_be(monkeypatch: pytest.Monke
 def test_a_stop_does_not_wait_for_a_look_that_is_put_off_but_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake_module, "SETTLING", 0.1)
     reclaim = PutOff(600.0)
-    monkeypatch.setattr(task_poller, "GrpcReclaim", reclaim)
+    monkeypatch.setattr(parts, "GrpcReclaim", reclaim)
     with ScriptedServer() as server:
         server.poll = poisoned_once(server)
         with TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=100, drain_timeout=20.0)):

@@ -96,8 +96,8 @@ def test_what_fails_for_ever_holds_up_nothing_else(tmp_path: Path) -> None:
         server.update = lambda result, _context: taken.add(result.task_id)
         with poller_for(server, tmp_path) as poller:
             server.wait_for_updates(2)
-            assert poller._journal is not None
-            journal = poller._journal
+            assert poller._parts.journal is not None
+            journal = poller._parts.journal
             wait_for(lambda: FORMER not in {each.worker_id for each in journal._state.recovered().workers})
     assert sorted(each.task_id for each in server.updates) == ["good", "stranded"]
     left = left_in(tmp_path)
@@ -169,16 +169,16 @@ def test_a_task_with_integers_is_not_handed_back_unseen_where_rest_shows_it(tmp_
     with ScriptedServer() as server:
         server.unmappable = {"mine", "theirs"}
         poller = poller_for(server, tmp_path)
-        assemble = poller._assemble
+        assemble = poller._parts.assemble
 
         def with_rest() -> None:
             assemble()
-            assert poller._finder is not None
-            poller._finder._rest = Mock(get_task=shown.get)
+            assert poller._parts._finder is not None
+            poller._parts._finder._rest = Mock(get_task=shown.get)
 
-        poller._assemble = with_rest  # type: ignore[method-assign]
+        poller._parts.assemble = with_rest  # type: ignore[method-assign]
         with poller:
-            wait_for(lambda: not poller._recovery.alive)  # type: ignore[union-attr]
+            wait_for(lambda: not poller._parts.recovery.alive)  # type: ignore[union-attr]
             server.wait_for_updates(1)
     assert [each.task_id for each in server.updates] == ["mine"]
     assert left_in(tmp_path) == Recovered()

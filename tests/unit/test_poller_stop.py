@@ -28,7 +28,6 @@ from conductor_grpc.poller.outbox_updates import hand_back
 from conductor_grpc.poller.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -115,7 +114,7 @@ def test_a_poll_that_outlasts_the_deadline_is_no_death(caplog: pytest.LogCapture
         poller.start()
         server.wait_for_polls(1)
         poller.stop(timeout=0.2)
-        poller._lanes[0].intake.join(10)
+        poller._parts.lanes[0].intake.join(10)
         time.sleep(0.2)
         release.set()
         assert [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR] == []
@@ -189,28 +188,28 @@ def test_a_result_on_its_way_at_the_deadline_is_accounted_for(monkeypatch: pytes
     with ScriptedServer() as server:
         delivering, go = threading.Event(), threading.Event()
         poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50))
-        deliver = poller._deliver
+        deliver = poller._parts.deliver
 
         def late(*arguments: Any) -> None:
             delivering.set()
             go.wait(20)
             deliver(*arguments)
 
-        monkeypatch.setattr(poller, "_deliver", late)
+        monkeypatch.setattr(poller._parts, "deliver", late)
         poller.start()
         server.add(a_task("a"))
         assert delivering.wait(10)
         threading.Timer(0.8, go.set).start()
         report = poller.stop(timeout=0.3)
-        wait_for(lambda: (go.is_set() and len(poller._outbox) == 0) or len(poller._outbox) == 1, 5)
+        wait_for(lambda: (go.is_set() and len(poller._parts.outbox) == 0) or len(poller._parts.outbox) == 1, 5)
         assert report.done + report.unsent + report.cancelled == 1, report
 
 
 def test_the_token_that_tells_processes_apart_is_long_enough() -> None:
     poller = TaskPoller([work], Configuration("", target="127.0.0.1:9", worker_id="orders"))
-    poller._assemble()
-    token = poller._lanes[0].intake.worker_id.rpartition("/")[2]
-    poller._resources.close()
+    poller._parts.assemble()
+    token = poller._parts.lanes[0].intake.worker_id.rpartition("/")[2]
+    poller._parts.resources.close()
     assert len(token) >= 9, f"{token}: 16 bits; of 100 processes two share one with a chance of 7 %"
 
 
@@ -232,7 +231,7 @@ def test_a_start_that_failed_leaves_nothing_behind(monkeypatch: pytest.MonkeyPat
         with pytest.raises(PollerError, match="make a new one"):
             poller.start()
         assert poller.stop() == DrainReport()
-        assert poller._outbox.join(10)
+        assert poller._parts.outbox.join(10)
 
 
 def test_a_part_that_dies_while_a_failed_start_joins_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,9 +280,9 @@ def test_whatever_fails_in_the_end_of_a_failed_start_nobody_waits_for_ever(monke
             patch.setattr(LeaseKeeper, "stop", broken)
             with pytest.raises(ValueError, match="a bug in stop"):
                 poller.start()
-        assert poller._outbox.join(20), "what comes after it is stopped all the same"
+        assert poller._parts.outbox.join(20), "what comes after it is stopped all the same"
         assert poller.join(0)
-        poller._leases.stop()
+        poller._parts.leases.stop()
 
 
 def test_a_drain_that_dies_ends_everything_and_is_reported(
@@ -306,22 +305,15 @@ def test_a_drain_that_dies_ends_everything_and_is_reported(
         poller.start()
         wait_for(lambda: server.attempts >= 2)
         monkeypatch.setattr(Slots, "take_back", broken)
-        monkeypatch.setattr(poller, "_note_death", _then(poller._note_death, sent.set))
+        flush = poller._parts.outbox.flush
+        monkeypatch.setattr(poller._parts.outbox, "flush", lambda seconds: sent.set() or flush(seconds))
         assert poller.stop() == DrainReport(done=1, unsent=1)
-        assert poller._outbox.join(20)
-        assert poller._leases.join(20)
-        assert poller._lanes[0].intake.join(20)
+        assert poller._parts.outbox.join(20)
+        assert poller._parts.leases.join(20)
+        assert poller._parts.lanes[0].intake.join(20)
         with pytest.raises(PollerError, match="the drain died: RuntimeError: a bug in the drain"):
             poller.join(0)
     assert "the drain died" in caplog.text
-
-
-def _then(first: Callable[..., None], second: Callable[[], None]) -> Callable[..., None]:
-    def both(*arguments: object) -> None:
-        first(*arguments)
-        second()
-
-    return both
 
 
 def test_a_handler_that_python_does_not_know_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +339,7 @@ def test_a_dead_outbox_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
         server.add(a_task("a"))
         poller = TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50, drain_timeout=15))
         monkeypatch.setattr(poller, "_on_death", lambda *_: None)
-        poller._outbox._on_death = lambda *_: None
+        poller._parts.outbox._on_death = lambda *_: None
         poller.start()
         wait_for(lambda: poller.health().unsent == 1, 10)
         before = time.monotonic()
@@ -400,7 +392,7 @@ def test_a_drain_hands_back_what_waits_at_once_and_what_comes_late_when_it_comes
         release.set()
         stopper.join(30)
         assert poller.stop() == DrainReport(done=1, handed_back=3)
-        assert len(poller._custody) == 0
+        assert len(poller._parts.custody) == 0
 
 
 def test_what_a_last_poll_lost_is_looked_for_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,7 +427,7 @@ def test_a_paused_poller_stops_at_once(caplog: pytest.LogCaptureFixture) -> None
         poller.start()
         server.wait_for_polls(1)
         poller.pause("work")
-        wait_for(lambda: bool(poller._lanes[0].intake._state._waiters))  # type: ignore[attr-defined]
+        wait_for(lambda: bool(poller._parts.lanes[0].intake._state._waiters))  # type: ignore[attr-defined]
         stopper = threading.Thread(target=poller.stop)
         stopper.start()
         stopper.join(20)

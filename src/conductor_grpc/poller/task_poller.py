@@ -3,68 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import queue
-import secrets
 import signal
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.configuration import Configuration
 from conductor_grpc.errors import PollerError, WorkerDefinitionError
-from conductor_grpc.poller.cancellation import CancellationWatch
-from conductor_grpc.poller.custody import Custody
-from conductor_grpc.poller.drain import FLUSH_GRACE, HURRY_GRACE, Deadline, DrainReport, close_outbox, drain
+from conductor_grpc.poller.drain import HURRY_GRACE, Deadline, DrainReport
 from conductor_grpc.poller.health import PollerHealth, State, WorkerHealth
-from conductor_grpc.poller.intake import Intake, IntakeHooks
-from conductor_grpc.poller.journal import Journal
-from conductor_grpc.poller.lease import LeaseKeeper
 from conductor_grpc.poller.measures import Measures
-from conductor_grpc.poller.outbox import Outbox
-from conductor_grpc.poller.outbox_updates import Purpose, Update, hand_back, result_update
-from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, TaskFinder, TaskIndex
-from conductor_grpc.poller.reclaim_rest import RestReclaim
-from conductor_grpc.poller.recovery import Recovery
-from conductor_grpc.poller.slots import Executors, SlotsHooks
-from conductor_grpc.poller.sources import GrpcSource, RestSource, Unreadable
-from conductor_grpc.poller.storage_check import StorageCheck
-from conductor_grpc.transport.channel import Channel, open_channel
-from conductor_grpc.transport.rest import RestClient, open_rest_client
-from conductor_grpc.transport.server_version import LeaseSupport, lease_support
-from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES
-from conductor_grpc.worker.external_payload import ExternalPayloads
+from conductor_grpc.poller.parts import Lane, Parts
 from conductor_grpc.worker.interface import WorkerInterface, check_worker
-from conductor_grpc.worker.result import TaskResult
-from conductor_grpc.worker.status import TaskResultStatus
-from conductor_grpc.worker.task import Task
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator, Sequence
     from types import FrameType, TracebackType
 
     from typing_extensions import Self
 
     from conductor_grpc.observe import MetricsSettings
-    from conductor_grpc.poller.part import BackgroundPart
-    from conductor_grpc.poller.slots import Run, Slots
 
 logger = logging.getLogger(__name__)
 
 SIGNAL_LOOK: Final = 0.5
 """Seconds after which `run` and `stop` look whether a signal has come."""
-
-
-@dataclass(frozen=True)
-class _Lane:
-    """What belongs to one worker."""
-
-    worker: WorkerInterface
-    domain: str | None
-    intake: Intake
-    slots: Slots
 
 
 class TaskPoller:
@@ -95,22 +59,12 @@ class TaskPoller:
             raise WorkerDefinitionError(f"workers is {workers!r}, expected a list of at least one worker")
         self._workers = [check_worker(worker) for worker in workers]
         self.configuration = configuration or Configuration()
-        self._custody = Custody()
-        self._lanes: list[_Lane] = []
-        self._outbox = Outbox(self.configuration, self._settled, self._find_task, self._on_death)
-        self._leases = LeaseKeeper(self._outbox, self._lease_support, self.configuration.lease_limit, self._on_death)
-        self._channel: Channel | None = None
-        self._rest: RestClient | None = None
-        self._finder: TaskFinder | None = None
-        self._external: ExternalPayloads | None = None
-        self._journal: Journal | None = None
-        self._recovery: Recovery | None = None
-        self._cancellations: CancellationWatch | None = None
-        self._resources = contextlib.ExitStack()
+        self._metrics_settings = metrics_settings
+        self._measures = None if metrics_settings is None else Measures()
+        self._parts = Parts(self._workers, self.configuration, self._measures, self._on_death)
         self._lifecycle = threading.Lock()
         self._started = False
         self._deadline: Deadline | None = None
-        self._report = DrainReport()
         # Signal handlers touch these. No Event: its lock may be held by the very code that the signal interrupts,
         # while a SimpleQueue may be put into at any moment.
         self._stopping = False
@@ -121,11 +75,6 @@ class TaskPoller:
         self._failure: PollerError | None = None
         self._failure_lock = threading.Lock()  # a part may die while a failed start, which has the other, joins it
         self._dead: dict[str, str] = {}
-        self._metrics_settings = metrics_settings
-        self._measures: Measures | None = None
-        if metrics_settings is not None:
-            self._measures = Measures()
-            self._outbox.measure = self._measures.sent
 
     def start(self) -> None:
         """Begin to poll. Returns at once; a server that is not there yet is waited for. Starting twice is harmless.
@@ -141,18 +90,12 @@ class TaskPoller:
                 return
             self.configuration.configure_logging()
             try:
-                self._assemble()
+                self._parts.assemble()
+                for lane in self._parts.lanes:
+                    if lane.worker.task_definition_name in self._paused:
+                        lane.intake.pause()
                 self._observe()
-                self._outbox.start()
-                self._leases.start()
-                if self._journal is not None and self._recovery is not None:
-                    self._journal.start()
-                    self._recovery.send_outcomes()
-                    self._recovery.start()
-                for lane in self._lanes:
-                    lane.intake.start()
-                if self._cancellations is not None:
-                    self._cancellations.start()
+                self._parts.start()
             except BaseException:
                 self._abort()
                 raise
@@ -203,7 +146,7 @@ class TaskPoller:
         Raises:
             PollerError: Called by a task of this poller, which would wait for its own end. Nothing is stopped.
         """
-        if any(lane.slots.runs_on_this_thread() for lane in self._lanes):
+        if any(lane.slots.runs_on_this_thread() for lane in self._parts.lanes):
             raise PollerError(
                 "stop() was called by a task that this poller runs, and would wait for that task to end: call it on a "
                 "thread of its own, threading.Thread(target=poller.stop).start()"
@@ -220,7 +163,7 @@ class TaskPoller:
             self._deadline.cut()
         while not self._ended.wait(SIGNAL_LOOK):
             pass  # in steps, as in _wait_for_stop_request: there may be a signal that wakes nobody
-        return self._report
+        return self._parts.report
 
     def pause(self, task_definition_name: str) -> None:
         """Take no more tasks of this type, after the poll in flight, until `resume`. Running ones go on.
@@ -248,7 +191,9 @@ class TaskPoller:
 
     def health(self) -> PollerHealth:
         """How the poller is doing at this moment. Never blocks."""
-        workers = tuple(WorkerHealth.of(lane.worker, lane.domain, lane.intake, lane.slots) for lane in self._lanes)
+        parts = self._parts
+        outbox, leases, journal, watch = parts.outbox, parts.leases, parts.journal, parts.cancellations
+        workers = tuple(WorkerHealth.of(lane.worker, lane.domain, lane.intake, lane.slots) for lane in parts.lanes)
         reasons = []
         if self._failure is not None:
             reasons.append(str(self._failure))
@@ -258,32 +203,31 @@ class TaskPoller:
         if self._stopping:
             state = "stopped" if self._ended.is_set() else "stopping"
             reasons.append(state)
-        dead = {part.name: "its thread has ended" for part in self._parts() if part.died} | self._dead
+        dead = {part.name: "its thread has ended" for part in self._parts.background if part.died} | self._dead
         reasons += [
             f"polling {worker.task_definition_name!r} fails: {worker.last_error}"
             for worker in workers
             if worker.last_error is not None
         ]
-        failure, watch = None if self._journal is None else self._journal.failed, self._cancellations
         return PollerHealth(
             healthy=not reasons,
             reasons=tuple(reasons),
-            unsent=len(self._outbox),
-            refused=self._outbox.refused,
+            unsent=len(outbox),
+            refused=outbox.refused,
             workers=workers,
-            journal_failure=failure,
-            given_up=self._outbox.given_up,
-            late={each.value: count for each, count in self._outbox.late.copy().items()},
-            repaired=self._outbox.repaired,
-            leases_extended=self._leases.extended,
-            leases_lost=self._leases.lost,
+            journal_failure=None if journal is None else journal.failed,
+            given_up=outbox.given_up,
+            late={each.value: count for each, count in outbox.late.copy().items()},
+            repaired=outbox.repaired,
+            leases_extended=leases.extended,
+            leases_lost=leases.lost,
             cancelled={} if watch is None else {each.value: count for each, count in watch.cancelled.copy().items()},
             state=state,
             dead_parts=tuple(f"{part} died: {why}" for part, why in dead.items()),
-            unsent_bytes=self._outbox.bytes,
-            oldest_unsent=self._outbox.oldest,
-            unsent_at_stop=self._report.unsent,
-            lease_lag=self._leases.lag,
+            unsent_bytes=outbox.bytes,
+            oldest_unsent=outbox.oldest,
+            unsent_at_stop=parts.report.unsent,
+            lease_lag=leases.lag,
         )
 
     def __enter__(self) -> Self:
@@ -295,160 +239,21 @@ class TaskPoller:
     ) -> None:
         self.stop()
 
-    def _assemble(self) -> None:
-        configuration = self.configuration
-        if configuration.journal is not None:
-            self._journal = Journal.open(configuration.journal, self._on_death)
-            self._resources.callback(self._journal.close)
-        channel = open_channel(configuration)
-        self._resources.callback(channel.close)
-        rest = open_rest_client(configuration)
-        if rest is not None:
-            rest.measure = None if self._measures is None else self._measures.rest_called
-            self._resources.callback(rest.close)
-        self._channel, self._rest = channel, rest
-        self._finder = TaskFinder(channel, rest)
-        self._external = self._external_payloads(channel, rest)
-        reclaim: Reclaim = GrpcReclaim(channel, self._custody)
-        if rest is not None:
-            reclaim = RestReclaim(rest, TaskIndex(channel), self._finder, self._custody)
-        if self._journal is not None:
-            self._recovery = Recovery(self._journal, self._custody, self._outbox, reclaim, self._finder, self._on_death)
-        hooks = SlotsHooks(self._deliver, self._give_up, self._on_death)
-        executors = Executors(hooks, self._leases, configuration.big_integers, self._external)
-        self._resources.callback(executors.close)
-        # Worker ids tell whose a task is, so no two polls in flight may share one: not those of this poller, nor
-        # those of another process that was given the same id by its configuration.
-        token = secrets.token_hex(8)
-        for index, worker in enumerate(self._workers):
-            worker_id = f"{configuration.worker_id}/{token}{index}"
-            self._lanes.append(self._lane(worker, worker_id, channel, rest, reclaim, executors))
-        if configuration.cancellation_check is not None:
-            slots = [lane.slots for lane in self._lanes]
-            self._cancellations = CancellationWatch(
-                slots, self._finder.find, self._outbox.look_after, configuration.cancellation_check, self._on_death
-            )
-
     def _observe(self) -> None:
         if self._metrics_settings is None or self._measures is None:
             return
         from conductor_grpc.observe.observer import Observer  # it stands above this room, and loads prometheus_client
 
         observer = Observer(self._metrics_settings, self.health, self._measures)
-        self._resources.callback(observer.stop)  # closed first, but last of all in the drain, so it shows that too
+        # Closed first of the resources, but last of all in the drain, so it shows that too.
+        self._parts.resources.callback(observer.stop)
         observer.start()
 
-    def _parts(self) -> list[BackgroundPart]:
-        """Those that run for as long as the poller does."""
-        parts: list[BackgroundPart] = [self._outbox, self._leases, *(lane.intake for lane in self._lanes)]
-        return parts + [part for part in (self._journal, self._cancellations) if part is not None]
-
-    def _lane(
-        self,
-        worker: WorkerInterface,
-        worker_id: str,
-        channel: Channel,
-        rest: RestClient | None,
-        reclaim: Reclaim,
-        executors: Executors,
-    ) -> _Lane:
-        task_type = worker.task_definition_name
-        domain = worker.domain or self.configuration.domain
-        slots = executors.slots(worker, worker_id)
-        intake = Intake(
-            task_type=task_type,
-            worker_id=worker_id,
-            source=GrpcSource(channel, task_type, worker_id, domain),
-            rest_source=RestSource(rest, task_type, worker_id, domain) if rest else None,
-            reclaim=reclaim,
-            slots=slots,
-            outbox=self._outbox,
-            hooks=IntakeHooks(
-                self._received, self._arrived, functools.partial(self._unreadable, worker_id), self._integers
-            ),
-            wait_ms=self.configuration.poll_wait_ms,
-            on_death=self._on_death,
-        )
-        if self._measures is not None:
-            measures = self._measures.worker(task_type)
-            intake.measure, slots.measure = measures.polled, measures.executed
-        if task_type in self._paused:
-            intake.pause()
-        if self._journal is not None:
-            self._journal.worker(worker_id, task_type, domain)
-            if task_type in self._journal.integer_types:
-                intake.expect_integers()
-        return _Lane(worker, domain, intake, slots)
-
-    def _external_payloads(self, channel: Channel, rest: RestClient | None) -> ExternalPayloads | None:
-        configuration = self.configuration
-        storage = configuration.external_payload_storage
-        if storage is None:
-            return None
-        return ExternalPayloads(
-            storage,
-            threshold=configuration.external_payload_threshold,
-            limit=configuration.external_payload_limit,
-            update_limit=MAX_UPDATE_BYTES,
-            check=StorageCheck(storage, configuration, channel, rest),
-        )
-
-    def _lanes_of(self, task_definition_name: str) -> list[_Lane]:
+    def _lanes_of(self, task_definition_name: str) -> list[Lane]:
         if all(worker.task_definition_name != task_definition_name for worker in self._workers):
             known = ", ".join(sorted({repr(worker.task_definition_name) for worker in self._workers}))
             raise WorkerDefinitionError(f"no worker here runs {task_definition_name!r}, only {known}")
-        return [lane for lane in self._lanes if lane.worker.task_definition_name == task_definition_name]
-
-    def _received(self, tasks: Sequence[Task]) -> None:
-        if self._journal is not None:
-            self._journal.claimed(tasks)
-
-    def _integers(self, task_type: str) -> None:
-        if self._journal is not None:
-            self._journal.integers(task_type)
-
-    def _arrived(self, task: Task) -> None:
-        self._custody.take(task.task_id, task.poll_count)
-
-    def _deliver(self, task: Task, result: TaskResult, wire: bytes) -> None:
-        if self._journal is not None:
-            self._journal.finished(task, wire)
-        self._outbox.put(result_update(task, result, wire))
-
-    def _give_up(self, run: Run) -> None:
-        update = hand_back(run.task, Purpose.GIVE_UP, run.held)
-        update.attempts = 1  # by now it may be with another worker, or ended: the outbox asks before it sends
-        self._outbox.put(update)
-
-    def _unreadable(self, worker_id: str, item: Unreadable) -> None:
-        logger.error("task %s cannot be run: %s", item.task_id, item.error)
-        task = Task(task_id=item.task_id, workflow_instance_id=item.workflow_instance_id, worker_id=worker_id)
-        result = TaskResult(
-            workflow_instance_id=item.workflow_instance_id,
-            task_id=item.task_id,
-            status=TaskResultStatus.FAILED_WITH_TERMINAL_ERROR,
-            reason_for_incompletion=str(item.error),
-            worker_id=worker_id,
-        )
-        self._custody.take(task.task_id, task.poll_count)
-        self._deliver(task, result, result.to_wire())
-
-    def _settled(self, update: Update) -> None:
-        # Refused, the task stays IN_PROGRESS in our name; released, the next look for losses would run it again.
-        if not update.refused:
-            self._custody.release(update.task.task_id, update.task.poll_count)
-        if self._journal is not None:
-            # Given up, it may yet be taken: the next run tries again.
-            done = self._journal.given_up if update.given_up else self._journal.settled
-            done((update.task.task_id, update.task.poll_count))
-
-    def _find_task(self, task_id: str) -> Task | None:
-        assert self._finder is not None  # nothing is sent before the start
-        return self._finder.find(task_id)
-
-    def _lease_support(self) -> LeaseSupport:
-        assert self._channel is not None  # nor is any task kept before the start
-        return lease_support(self._channel, self._rest)
+        return [lane for lane in self._parts.lanes if lane.worker.task_definition_name == task_definition_name]
 
     def _on_death(self, part: str, error: BaseException) -> None:
         self._note_death(part, error)
@@ -472,21 +277,22 @@ class TaskPoller:
         self._request_stop()
         self._end()
 
+    def _drain(self, deadline: Deadline) -> None:
+        try:
+            if self._started:
+                self._parts.drain(deadline)
+        except BaseException as error:
+            self._note_death("the drain", error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._end()
+
     def _end(self) -> None:
-        """Stop every part that still runs, and close. None is waited for but the journal."""
-        # The stack unwinds from its end, and goes on whatever one of them raises: the next may keep a thread alive.
-        with contextlib.ExitStack() as steps:
-            steps.callback(self._ended.set)
-            steps.callback(self._resources.close)
-            steps.callback(self._outbox.stop)
-            steps.callback(self._leases.stop)
-            if self._cancellations is not None:
-                steps.callback(self._cancellations.stop)
-            for lane in self._lanes:
-                steps.callback(lane.slots.close)
-                steps.callback(lane.intake.stop)
-            if self._recovery is not None:
-                steps.callback(self._recovery.stop)
+        try:
+            self._parts.end()
+        finally:
+            self._ended.set()
 
     def _wait_for_stop_request(self) -> None:
         # In steps: of a signal that comes while this thread is on its way into the wait, Python knows only when the
@@ -499,41 +305,6 @@ class TaskPoller:
     def _request_stop(self) -> None:
         self._stopping = True
         self._stop_requested.put(None)
-
-    def _drain(self, deadline: Deadline) -> None:
-        before = self._outbox.accepted.copy()
-        try:
-            if self._started:
-                if self._recovery is not None:
-                    self._recovery.stop()
-                intakes = [lane.intake for lane in self._lanes]
-                slots = [lane.slots for lane in self._lanes]
-                poll_wait = self.configuration.poll_wait_ms / 1000
-                self._report = drain(intakes, slots, self._outbox, deadline, poll_wait)
-                # Up to here, since a cancelled task need not be waited for. Neither need the look in flight.
-                if self._cancellations is not None:
-                    self._cancellations.stop()
-                self._leases.stop()
-                for intake in intakes:
-                    if self._journal is not None and intake.lost_nothing:
-                        self._journal.forget_worker(intake.worker_id)
-        except BaseException as error:
-            self._drain_died(error, before)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self._end()
-
-    def _drain_died(self, error: BaseException, before: Counter[Purpose]) -> None:
-        """What can still be done when the order of the shutdown has come to nothing: send what there is, and tell."""
-        logger.critical(
-            "the drain died: tasks that are still here are not handed back, and wait for their response timeout or, "
-            "with a journal, for the next run",
-            exc_info=error,
-        )
-        self._note_death("the drain", error)
-        self._outbox.flush(FLUSH_GRACE)
-        self._report = close_outbox(self._outbox, before)
 
     @contextlib.contextmanager
     def _signal_handlers(self) -> Iterator[None]:
