@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from conductor_grpc.errors import PayloadEncodeError, WorkerDefinitionError
 from conductor_grpc.payload.plain import to_plain
 from conductor_grpc.worker.binding import plan_binding
-from conductor_grpc.worker.interface import WorkerInterface
+from conductor_grpc.worker.interface import OPTIONS, WorkerInterface
 from conductor_grpc.worker.native import NativePlan, is_native, plan_native
 from conductor_grpc.worker.result import TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
+    from conductor_grpc.worker.definition import TaskDefinition
     from conductor_grpc.worker.executor import Executor
+    from conductor_grpc.worker.middleware import Middleware
+    from conductor_grpc.worker.slot_supplier import SlotSupplier
     from conductor_grpc.worker.task import Task
 
 P = ParamSpec("P")
@@ -36,13 +39,9 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
         self,
         function: Callable[P, R],
         task_definition_name: str,
-        *,
-        concurrency: int,
-        domain: str | None,
-        lease: bool,
-        executor: Executor | None = None,
-        cancellation_grace: float | None = None,
+        **options: Any,
     ) -> None:
+        """`options` are those of WorkerInterface."""
         # Before anything is checked, for what is said about it names the function.
         functools.update_wrapper(self, function)
         self.__qualname__ = function.__qualname__
@@ -50,14 +49,7 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
         self._function = function
         # The same, for arguments that the plan checks and a type checker cannot.
         self._call: Callable[..., Any] = function
-        super().__init__(
-            task_definition_name,
-            concurrency=concurrency,
-            domain=domain,
-            lease=lease,
-            executor=executor,
-            cancellation_grace=cancellation_grace,
-        )
+        super().__init__(task_definition_name, **options)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._function(*args, **kwargs)
@@ -112,13 +104,7 @@ class NativeFunctionWorker(FunctionWorker[P, R]):
         return self._result(task, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        settings = {
-            "concurrency": self.concurrency,
-            "domain": self.domain,
-            "lease": self.lease,
-            "executor": self.executor,
-            "cancellation_grace": self.cancellation_grace,
-        }
+        settings = {name: getattr(self, name) for name in OPTIONS}
         return _native_worker, (self.__module__, self._function.__name__, self.task_definition_name, settings)
 
 
@@ -156,6 +142,10 @@ def worker_task(
     lease: bool = True,
     executor: Executor | None = None,
     cancellation_grace: float = WorkerInterface.cancellation_grace,
+    slots: SlotSupplier | None = None,
+    middleware: Sequence[Middleware] = (),
+    definition: TaskDefinition | None = None,
+    register: bool = False,
 ) -> Callable[[Callable[P, R]], FunctionWorker[P, R]]:
     """Makes a worker of a function: `@worker_task("name")`.
 
@@ -182,6 +172,10 @@ def worker_task(
         executor: "thread", "async", "process" or "native", see docs/executors.md; None: by the kind of the function.
         cancellation_grace: With "process": seconds that a cancelled task gets to end by itself before its process is
             killed.
+        slots: How many tasks may run at this moment, up to `concurrency`, see docs/executors.md; None: that many.
+        middleware: What goes around each task, the first is outermost, see docs/middleware.md.
+        definition: What the server is to know about this task type, see docs/registration.md.
+        register: Whether a poller makes that definition on the server where there is none yet.
 
     Raises:
         WorkerDefinitionError: At decoration: the name is no name, the function is a generator or a method, its
@@ -208,6 +202,10 @@ def worker_task(
             lease=lease,
             executor="native" if executor is None and is_native(function) else executor,
             cancellation_grace=cancellation_grace,
+            slots=slots,
+            middleware=middleware,
+            definition=definition,
+            register=register,
         )
 
     return decorate

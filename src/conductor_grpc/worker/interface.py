@@ -5,17 +5,34 @@ from __future__ import annotations
 import abc
 import inspect
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from conductor_grpc.errors import WorkerDefinitionError
 from conductor_grpc.worker.executor import check_executor
 from conductor_grpc.worker.result import TaskResult
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
+    from conductor_grpc.worker.definition import TaskDefinition
     from conductor_grpc.worker.executor import Executor
+    from conductor_grpc.worker.middleware import Middleware
+    from conductor_grpc.worker.slot_supplier import SlotSupplier
     from conductor_grpc.worker.task import Task
+
+
+OPTIONS: Final = (
+    "concurrency",
+    "domain",
+    "lease",
+    "executor",
+    "cancellation_grace",
+    "slots",
+    "middleware",
+    "definition",
+    "register",
+)
+"""The keyword arguments of a worker, each an attribute of the same name."""
 
 
 class WorkerInterface(abc.ABC):
@@ -45,6 +62,21 @@ class WorkerInterface(abc.ABC):
     cancellation_grace: float = 10.0
     """With `executor="process"`: seconds that a cancelled task gets to end by itself before its process is killed."""
 
+    slots: SlotSupplier | None = None
+    """How many tasks may run at this moment, see docs/executors.md; None: `concurrency` many. That is the most there
+    can be in any case."""
+
+    middleware: Sequence[Middleware] = ()
+    """What goes around each task of this worker, the first is outermost; the poller's own goes around it. See
+    docs/middleware.md."""
+
+    definition: TaskDefinition | None = None
+    """What the server is to know about this task type, see docs/registration.md."""
+
+    register: bool = False
+    """Whether a poller makes the task definition on the server where it is not there yet: `definition`, or one of
+    defaults. One that is there is never changed."""
+
     def __init__(
         self,
         task_definition_name: str,
@@ -54,30 +86,42 @@ class WorkerInterface(abc.ABC):
         lease: bool | None = None,
         executor: Executor | None = None,
         cancellation_grace: float | None = None,
+        slots: SlotSupplier | None = None,
+        middleware: Sequence[Middleware] | None = None,
+        definition: TaskDefinition | None = None,
+        register: bool | None = None,
     ) -> None:
         """
         Args:
             task_definition_name: The type of the tasks, as the server knows it.
             concurrency: At least 1; None for the class attribute, as for all that follow.
-            domain: See above.
-            lease: See above.
-            executor: See above.
+            domain: See above, as for all that follow.
+            lease: -
+            executor: -
             cancellation_grace: At least 0.
+            slots: -
+            middleware: -
+            definition: -
+            register: -
 
         Raises:
             WorkerDefinitionError: An argument, or the class attribute in its place, has no usable value.
         """
         self.task_definition_name = task_definition_name
-        if concurrency is not None:
-            self.concurrency = concurrency
-        if domain is not None:
-            self.domain = domain
-        if lease is not None:
-            self.lease = lease
-        if executor is not None:
-            self.executor = executor
-        if cancellation_grace is not None:
-            self.cancellation_grace = cancellation_grace
+        given = {
+            "concurrency": concurrency,
+            "domain": domain,
+            "lease": lease,
+            "executor": executor,
+            "cancellation_grace": cancellation_grace,
+            "slots": slots,
+            "middleware": middleware,
+            "definition": definition,
+            "register": register,
+        }
+        for name, value in given.items():
+            if value is not None:
+                setattr(self, name, value)
         check_worker(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -128,16 +172,30 @@ def check_worker(worker: object) -> WorkerInterface:
     domain: object = worker.domain
     if domain is not None and (not isinstance(domain, str) or not domain.strip()):
         raise WorkerDefinitionError(f"worker {name!r} has domain {domain!r}, expected a non-empty string, or None")
-    lease: object = worker.lease
-    if not isinstance(lease, bool):
-        raise WorkerDefinitionError(f"worker {name!r} has lease {lease!r}, expected True or False")
+    for option in ("lease", "register"):
+        flag: object = getattr(worker, option)
+        if not isinstance(flag, bool):
+            raise WorkerDefinitionError(f"worker {name!r} has {option} {flag!r}, expected True or False")
     grace: object = worker.cancellation_grace
     if not isinstance(grace, (int, float)) or isinstance(grace, bool) or not 0 <= grace < math.inf:
         raise WorkerDefinitionError(
             f"worker {name!r} has cancellation_grace {grace!r}, expected a number of seconds of at least 0"
         )
     check_executor(worker)
+    _check_definition(worker)
     return worker
+
+
+def _check_definition(worker: WorkerInterface) -> None:
+    if worker.definition is None:
+        return
+    from conductor_grpc.worker.definition import TaskDefinition  # loads protobuf, which the process of a slot can spare
+
+    if not isinstance(worker.definition, TaskDefinition):
+        raise WorkerDefinitionError(
+            f"worker {worker.task_definition_name!r} has definition {worker.definition!r:.80}, expected a"
+            " TaskDefinition(...), or None"
+        )
 
 
 def _remedy(worker: object) -> str:
