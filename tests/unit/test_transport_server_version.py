@@ -17,7 +17,8 @@ from conductor_grpc.payload import Layout
 from conductor_grpc.pb.model import taskresult_pb2
 from conductor_grpc.server import EmbeddedServer
 from conductor_grpc.transport.channel import open_channel
-from conductor_grpc.transport.server_version import REFLECTION, LeaseSupport, lease_support
+from conductor_grpc.transport.reflection import REFLECTION
+from conductor_grpc.transport.server_version import LeaseSupport, lease_support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

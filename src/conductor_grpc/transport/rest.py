@@ -14,6 +14,7 @@ import select
 import ssl
 import time
 from collections import deque
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -35,6 +36,7 @@ from conductor_grpc.transport.task_stream import CutShortError, Listing, TaskStr
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from datetime import datetime
     from types import TracebackType
 
     from conductor_grpc.configuration import Configuration
@@ -165,6 +167,19 @@ class RestClient:
         if not re.fullmatch(r"[\w.+-]{1,100}", text):
             raise self._unexpected("/version", "a version", body)
         return text
+
+    def server_time(self) -> datetime | None:
+        """The server's time, to a second, as HTTP answers tell it; None if this one does not."""
+
+        def read(response: http.client.HTTPResponse) -> bytes:
+            response.read()
+            return (response.getheader("Date") or "").encode()
+
+        told = self._request("GET", "/version", {}, self._timeout, read=read).decode()
+        try:
+            return parsedate_to_datetime(told)
+        except (TypeError, ValueError):
+            return None
 
     def get_json(self, path: str, query: dict[str, object] | None = None) -> object:
         """The JSON answered at `path` (below base_url, parts already quoted), as for `/workflow/{id}`."""

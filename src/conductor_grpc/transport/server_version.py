@@ -7,32 +7,18 @@ import re
 from typing import TYPE_CHECKING, Final
 
 import grpc
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from google.protobuf.message import DecodeError
 
 from conductor_grpc.errors import ErrorKind, PayloadDecodeError, ServerError
-from conductor_grpc.payload import Layout
-from conductor_grpc.transport.methods import raw_stream
+from conductor_grpc.transport.reflection import files_of
 
 if TYPE_CHECKING:
     from conductor_grpc.transport.channel import Channel
     from conductor_grpc.transport.rest import RestClient
 
-REFLECTION: Final = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-"""v1alpha: the released server (3.32.1) does not know v1."""
-
-TIMEOUT: Final = 5.0
-"""Seconds for the answer by reflection."""
-
 _PACKAGE: Final = "conductor.proto"
 _MESSAGE: Final = "TaskResult"
 _FIELD: Final = "extend_lease"
 _SINCE: Final = (3, 32)
-
-# As raw bytes, and as a stream of one request: it saves a dependency, and the wire is the same.
-_REQUEST: Final = Layout([(4, "string")])  # file_containing_symbol
-_RESPONSE: Final = Layout([(4, "bytes")])  # file_descriptor_response
-_FILES: Final = Layout([(1, "messages")])  # file_descriptor_proto
 
 _PASSING: Final = (ErrorKind.UNAVAILABLE, ErrorKind.TRANSIENT, ErrorKind.THROTTLED)
 
@@ -73,17 +59,7 @@ def _passes(error: ServerError) -> bool:
 
 
 def _by_reflection(channel: Channel) -> bool | None:
-    ask = raw_stream(channel, REFLECTION)
-    answers = list(ask(_REQUEST.encode((f"{_PACKAGE}.{_MESSAGE}",)), timeout=TIMEOUT))
-    if not answers:
-        return None
-    (found,) = _RESPONSE.decode(answers[0])
-    (files,) = _FILES.decode(found)
-    for data in files:
-        try:
-            file = FileDescriptorProto.FromString(data)
-        except DecodeError as error:
-            raise PayloadDecodeError(f"not a file descriptor: {error}") from error
+    for file in files_of(channel, f"{_PACKAGE}.{_MESSAGE}"):
         if file.package == _PACKAGE:
             for message in file.message_type:
                 if message.name == _MESSAGE:
