@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from conductor_grpc import Configuration
 from conductor_grpc.definitions import task_definition_to_proto, workflow_definition_to_proto
 from conductor_grpc.pb.services import metadata_service_pb2, metadata_service_pb2_grpc
+from conductor_grpc.registration import Outcome, Registrar, Registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -414,6 +416,33 @@ def test_whole_numbers_in_maps_are_stored_as_floating_point(real_server, metadat
     by_rest, by_grpc = task_both_ways(real_server, metadata, "every_field")
     assert type(by_rest["inputTemplate"]["number"]) is int
     assert type(by_grpc["inputTemplate"]["number"]) is float
+
+
+UNREADABLE = {"every_field", "nested", "embedded_task_definitions"}
+"""What holds integers, or a SUB_WORKFLOW without taskToDomain."""
+
+
+def registration(server, base_url: str, name: str, definition: dict[str, object]) -> Registration:
+    configuration = Configuration(base_url, target=server.target)
+    with Registrar(configuration) as registrar:
+        if "tasks" in definition:
+            return registrar.register_workflow(workflow_definition_to_proto({**definition, "name": name}))
+        return registrar.register_task(task_definition_to_proto({**definition, "name": name}))
+
+
+@pytest.mark.parametrize("by_rest", [True, False])
+@pytest.mark.parametrize("name", [*TASKS, *(f"workflow {name}" for name in WORKFLOWS)])
+def test_what_rest_stored_is_not_taken_for_different(real_server, metadata, name, by_rest) -> None:
+    """The same JSON registered once more, over gRPC."""
+    both_ways = workflow_both_ways if name.startswith("workflow ") else task_both_ways
+    kind = name.removeprefix("workflow ")
+    both_ways(real_server, metadata, kind)
+    definition = WORKFLOWS[kind] if name.startswith("workflow ") else TASKS[kind]
+    done = registration(real_server, real_server.base_url if by_rest else "", f"equal_{kind}_rest", definition)
+    if by_rest or kind not in UNREADABLE:
+        assert done == Registration(Outcome.UNCHANGED)
+    else:
+        assert (done.outcome, "cannot be read over gRPC" in done.unreadable) == (Outcome.DIFFERS, True)
 
 
 def test_an_export_of_rest_is_accepted(real_server, metadata) -> None:
