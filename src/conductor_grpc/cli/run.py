@@ -1,4 +1,4 @@
-"""`conductor-grpc run`: workers in this process, until they are asked to stop."""
+"""`conductor-grpc run`: workers, in this process or in several, until they are asked to stop."""
 
 from __future__ import annotations
 
@@ -12,20 +12,35 @@ import click
 
 from conductor_grpc.cli.connection import connection_options
 from conductor_grpc.cli.journal_folder import default_folders
+from conductor_grpc.cli.metrics import metrics_options
 from conductor_grpc.cli.worker_search import find_workers
 from conductor_grpc.configuration import JOURNAL_VARIABLE
 from conductor_grpc.errors import JournalError
+from conductor_grpc.handler import TaskHandler
+from conductor_grpc.poller.drain import DrainReport
 from conductor_grpc.poller.journal import adopt
 from conductor_grpc.poller.task_poller import TaskPoller
+from conductor_grpc.worker.discovery import each_once
+from conductor_grpc.worker.log_filter import TaskLogFilter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conductor_grpc.configuration import Configuration
-    from conductor_grpc.poller.drain import DrainReport
+    from conductor_grpc.handler import HandlerReport
+    from conductor_grpc.observe import MetricsSettings
     from conductor_grpc.worker import WorkerInterface
 
 
 @click.command("run")
-@click.argument("module", metavar="MODULE[:NAME]")
+@click.argument("modules", metavar="MODULE[:NAME]...", nargs=-1, required=True)
+@click.option(
+    "--processes",
+    multiple=True,
+    metavar="N|TYPE=N",
+    help="How many processes run each worker, or that of this type; repeatable. A process that dies is started again.  "
+    "[default: all workers in this one]",
+)
 @click.option(
     "--concurrency",
     "concurrencies",
@@ -50,23 +65,26 @@ if TYPE_CHECKING:
     f"[env: {JOURNAL_VARIABLE}; default: one for this server and these task types, in $XDG_STATE_HOME or "
     "~/.local/state]",
 )
-@click.option("--no-journal", is_flag=True, help="Keep no journal.")
+@click.option("--no-journal", is_flag=True, help="Keep no journal, with --processes none beyond the end.")
+@metrics_options
 @connection_options
 def run_command(
-    module: str,
+    modules: tuple[str, ...],
+    processes: tuple[str, ...],
     concurrencies: tuple[str, ...],
     domain: str | None,
     worker_id: str | None,
     drain_timeout: float,
     journal: Path | None,
     no_journal: bool,
+    metrics_settings: MetricsSettings | None,
     configuration: Configuration,
 ) -> None:
-    """Run the workers of MODULE until SIGTERM or Ctrl-C, then drain.
+    """Run the workers of each MODULE until SIGTERM or Ctrl-C, then drain.
 
     MODULE is a dotted name, or a .py file; modules of the current folder are found. Without NAME all its workers
-    run: instances of WorkerInterface, functions under @worker_task, lists of them. NAME is one of them, or a list,
-    or a function that returns the one or the other.
+    run, of a package those of all modules in it and below: instances of WorkerInterface, functions under
+    @worker_task, lists of them. NAME is one of them, or a list, or a function that returns the one or the other.
 
     After a second signal running tasks have two seconds to end, after a third none; then they are handed back. The
     exit code is 1 if a result could not be sent.
@@ -76,55 +94,85 @@ def run_command(
     """
     if journal is not None and no_journal:
         raise click.UsageError("--journal and --no-journal exclude each other")
-    workers = find_workers(module)
-    _set_concurrency(workers, concurrencies)
+    workers = each_once(worker for module in modules for worker in find_workers(module))
+    set_concurrency(workers, concurrencies)
+    numbers = {} if not processes else dict.fromkeys(_types(workers), 1) | _by_type("--processes", processes, workers)
     changes = {"domain": domain, "worker_id": worker_id, "drain_timeout": drain_timeout}
     configuration = configuration.with_changes(**{key: value for key, value in changes.items() if value is not None})
     if not configuration.debug:
-        _log_on_stderr()
-    click.echo(f"polling {configuration.target} for {_names(workers)}; Ctrl-C or SIGTERM stops", err=True)
+        _log_on_stderr(in_processes=bool(numbers))
+    total = sum(numbers[each] for each in _types(workers)) if numbers else 0
+    place = f" in {total} process{'es' if total > 1 else ''}" if numbers else ""
+    click.echo(f"polling {configuration.target} for {_names(workers)}{place}; Ctrl-C or SIGTERM stops", err=True)
+
+    def run(journal: Path | str) -> DrainReport | HandlerReport:
+        configured = configuration.with_changes(journal=journal)
+        if not numbers:
+            return TaskPoller(workers, configured, metrics_settings=metrics_settings).run()
+        with TaskHandler(workers, configured, metrics_settings, processes=numbers) as handler:
+            handler.start_processes()
+            return handler.join_processes()
+
     if no_journal:
-        report = TaskPoller(workers, configuration.with_changes(journal="")).run()
+        report = run("")
     elif journal is not None or configuration.journal is not None:
-        report = TaskPoller(workers, configuration.with_changes(journal=journal or configuration.journal)).run()
+        report = run(journal or configuration.journal or "")
     else:
-        report = _run_with_default_journal(workers, configuration)
+        report = _run_with_default_journal(run, workers, configuration)
     click.echo(report)
-    if report.unsent:
+    if report.unsent if isinstance(report, DrainReport) else report.exit_code:
         sys.exit(1)
 
 
-def _run_with_default_journal(workers: list[WorkerInterface], configuration: Configuration) -> DrainReport:
+def _run_with_default_journal(
+    run: Callable[[Path], DrainReport | HandlerReport], workers: list[WorkerInterface], configuration: Configuration
+) -> DrainReport | HandlerReport:
     for folder in default_folders(configuration, workers):
         # Refused before anything is polled. Another process with the same workers is nothing unusual.
         with contextlib.suppress(JournalError):
             adopt(folder)
-            return TaskPoller(workers, configuration.with_changes(journal=folder)).run()
+            return run(folder)
     raise AssertionError("unreachable")
 
 
-def _set_concurrency(workers: list[WorkerInterface], settings: tuple[str, ...]) -> None:
-    """Those for one type win over the one for all, in whatever order they are given."""
+def set_concurrency(workers: list[WorkerInterface], settings: tuple[str, ...]) -> None:
+    """As the options `--concurrency` say: `N`, or `TYPE=N`. Raises click.BadParameter."""
+    for task_type, number in _by_type("--concurrency", settings, workers).items():
+        for worker in workers:
+            if worker.task_definition_name == task_type:
+                worker.concurrency = number
+
+
+def _by_type(option: str, settings: tuple[str, ...], workers: list[WorkerInterface]) -> dict[str, int]:
+    """The number for each task type that has one: those for one type win over the one for all, in whatever order."""
+    numbers: dict[str, int] = {}
     for setting in sorted(settings, key=lambda text: "=" in text):
         task_type, separator, number = setting.rpartition("=")
         if not number.isdecimal() or int(number) < 1:
             raise click.BadParameter(
-                f"{setting!r}: expected a whole number of at least 1, or TYPE=N", param_hint="--concurrency"
+                f"{setting!r}: expected a whole number of at least 1, or TYPE=N", param_hint=option
             )
-        chosen = [each for each in workers if not separator or each.task_definition_name == task_type]
-        if not chosen:
+        if separator and task_type not in _types(workers):
             raise click.BadParameter(
-                f"{setting!r}: no worker runs {task_type!r}, only {_names(workers)}", param_hint="--concurrency"
+                f"{setting!r}: no worker runs {task_type!r}, only {_names(workers)}", param_hint=option
             )
-        for worker in chosen:
-            worker.concurrency = int(number)
+        numbers.update(dict.fromkeys([task_type] if separator else _types(workers), int(number)))
+    return numbers
+
+
+def _types(workers: list[WorkerInterface]) -> list[str]:
+    return [worker.task_definition_name for worker in workers]
 
 
 def _names(workers: list[WorkerInterface]) -> str:
     return ", ".join(f"{worker.task_definition_name} (x{worker.concurrency})" for worker in workers)
 
 
-def _log_on_stderr() -> None:
+def _log_on_stderr(*, in_processes: bool) -> None:
     """Polls that fail, results that are refused: a worker process that says nothing cannot be run."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.addFilter(TaskLogFilter())
+    process = " %(processName)s" if in_processes else ""
+    form = f"%(asctime)s{process} %(levelname)s %(name)s: %(message)s%(in_task)s"
+    logging.basicConfig(format=form, handlers=[handler])
     logging.getLogger("conductor_grpc").setLevel(logging.INFO)
