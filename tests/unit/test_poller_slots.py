@@ -3,6 +3,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from conductor_grpc import Task, TaskResult, TaskResultStatus, WorkerInterface
 from conductor_grpc.errors import TaskCancelledError
 from conductor_grpc.poller.slots import SlotsHooks, ThreadSlots
@@ -11,8 +13,6 @@ from conductor_grpc.worker.runner import run_to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from conductor_grpc.poller.slots import Outcome, Run, Runner
 
@@ -85,6 +85,7 @@ def test_permits_are_what_is_free() -> None:
     assert bench.slots.free == 2
 
 
+@pytest.mark.feature("conductor-python: waiting for a slot")
 def test_reserve_waits_for_a_slot_and_gets_it() -> None:
     bench = Bench(1)
     bench.poll("a")
@@ -98,6 +99,8 @@ def test_reserve_waits_for_a_slot_and_gets_it() -> None:
     assert got == [1]
 
 
+@pytest.mark.feature("Flow control: tasks")
+@pytest.mark.bug("python-sdk#97")
 def test_tasks_run_at_once_up_to_the_concurrency() -> None:
     bench = Bench(4)
     bench.poll(*"abcd")
@@ -111,6 +114,8 @@ def test_tasks_run_at_once_up_to_the_concurrency() -> None:
     assert bench.slots.free == 4
 
 
+@pytest.mark.feature("Flow control: tasks")
+@pytest.mark.bug("pyzeebe: unbounded queue")
 def test_more_tasks_than_asked_for_wait_and_hold_back_the_next_poll() -> None:
     bench = Bench(2)
     bench.poll(*"abcde", asked=2)
@@ -128,6 +133,7 @@ def test_more_tasks_than_asked_for_wait_and_hold_back_the_next_poll() -> None:
     assert bench.slots.reserve(9) >= 1
 
 
+@pytest.mark.bug("Java: rejected task")
 def test_close_gives_back_what_nobody_has_begun() -> None:
     bench = Bench(1)
     bench.poll(*"abc", asked=1)
