@@ -89,6 +89,12 @@ UTC = datetime.timezone.utc
         (datetime.datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC), "2024-02-03T04:05:06+00:00"),
         (datetime.date(2024, 2, 3), "2024-02-03"),
         (datetime.time(4, 5), "04:05:00"),
+        (datetime.timedelta(0), "PT0S"),
+        (datetime.timedelta(days=1, seconds=2, microseconds=500_000), "P1DT2.5S"),
+        (-datetime.timedelta(microseconds=1), "-PT0.000001S"),
+        ({3, 1, 2}, [1, 2, 3]),
+        (frozenset({"b", "a"}), ["a", "b"]),
+        ({1: 2, 3: 4}.keys(), [1, 3]),
         (uuid.UUID(int=10), "00000000-0000-0000-0000-00000000000a"),
         (decimal.Decimal("19.90"), "19.90"),
         (b"\x00\xff", "AP8="),
@@ -104,6 +110,7 @@ UTC = datetime.timezone.utc
     ],
     ids=lambda value: type(value).__name__,
 )
+@pytest.mark.feature("Data converter")
 def test_values_become_json(codec: ModuleType, value: object, expected: object) -> None:
     assert codec.decode_map(codec.encode_map({"v": value}, 3), 3) == {"v": expected}
 
@@ -114,6 +121,7 @@ def test_the_whole_output_may_be_such_a_value(codec: ModuleType, mapping: object
     assert codec.decode_map(codec.encode_map(mapping, 3), 3) != {}
 
 
+@pytest.mark.bug("D11")
 @CODECS
 def test_enum_keys_are_their_text(codec: ModuleType) -> None:
     encoded = codec.encode_map({Colour.RED: 1, Name.ADA: 2, "a": {Colour.RED: 3}}, 3)
@@ -125,8 +133,9 @@ def test_enum_keys_are_their_text(codec: ModuleType) -> None:
 @CODECS
 @pytest.mark.parametrize(
     "value",
-    [{1}, frozenset(), (n for n in ()), object(), 1j, int, Order, datetime.timedelta(1), decimal.Decimal("NaN")],
+    [(n for n in ()), object(), 1j, int, Order, decimal.Decimal("NaN"), {1: 2}.items],
 )
+@pytest.mark.bug("D11")
 def test_values_without_a_json_form_are_refused(codec: ModuleType, value: object) -> None:
     with pytest.raises(PayloadEncodeError) as caught:
         codec.encode_map({"a": [value]}, 3)

@@ -1,134 +1,173 @@
-"""From a type annotation to the converter for it, and clear words where there is none."""
+"""From a type annotation to the rule for it, and clear words where there is none."""
 
 from __future__ import annotations
 
 import collections.abc
-import dataclasses
 import enum
 import types
 import typing
 from typing import Any, Final, NewType
 
 from conductor_grpc.errors import WorkerDefinitionError
-from conductor_grpc.worker.conversion import (
-    SCALARS,
-    Converter,
-    Entry,
-    dataclass_of,
-    dict_of,
-    enum_of,
-    list_of,
-    literal_of,
-    optional_of,
-    union_of,
+from conductor_grpc.worker.composed import (
+    array_rule,
+    choice_rule,
+    dict_rule,
+    keyed_dict_rule,
+    tuple_rule,
+    union_rule,
 )
+from conductor_grpc.worker.conversion import SCALARS
+from conductor_grpc.worker.hints import alias_value, naming, type_name
+from conductor_grpc.worker.pydantic_rule import (
+    constrained,
+    is_constraint,
+    is_pydantic,
+    is_pydantic_class,
+    pydantic_rule,
+    refuse_without_effect,
+)
+from conductor_grpc.worker.records import RecordRules
+from conductor_grpc.worker.rule import Rule, fixed
+from conductor_grpc.worker.standard import STANDARD
 from conductor_grpc.worker.task import Task
 
-_LISTS: Final = (list, collections.abc.Sequence)
+_JSON: Final[dict[Any, dict[str, Any]]] = {
+    Any: {},
+    object: {},
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    None: {"type": "null"},
+    types.NoneType: {"type": "null"},
+}
+_NAMED: Final = {each: Rule(SCALARS[each], fixed(schema)) for each, schema in _JSON.items()} | STANDARD
+
+_LISTS: Final = (
+    list,
+    collections.abc.Sequence,
+    collections.abc.MutableSequence,
+    collections.abc.Collection,
+    collections.abc.Iterable,
+)
+_SETS: Final[dict[object, Any]] = {
+    set: set,
+    frozenset: frozenset,
+    collections.abc.Set: frozenset,
+    collections.abc.MutableSet: set,
+}
 _DICTS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
-class ConverterFactory:
-    """Builds converters and remembers those of dataclasses, which may refer to themselves."""
+class RuleFactory:
+    """Makes rules, and remembers those of types that may refer to themselves."""
 
     def __init__(self) -> None:
-        self._dataclasses: dict[type, Converter] = {}
+        self._records = RecordRules(self.rule)
+        self._aliases: dict[object, Rule] = {}
 
-    def converter(self, annotation: Any) -> Converter:
-        """The converter for a resolved annotation.
+    def rule(self, annotation: Any) -> Rule:
+        """The rule for a resolved annotation. What this package does not know is left to pydantic, if it is there.
 
         Raises:
             WorkerDefinitionError: There is no rule for this annotation.
         """
-        if isinstance(annotation, collections.abc.Hashable) and annotation in SCALARS:
-            return SCALARS[annotation]
+        own = self._own_rule(annotation)
+        return own if own is not None else pydantic_rule(annotation, type_name(annotation))
+
+    def _own_rule(self, annotation: Any) -> Rule | None:
+        named = _named_rule(annotation)
+        if named is not None:
+            return named
         if annotation is Task:
             raise WorkerDefinitionError(
                 "Task cannot be a part of another type: annotate a parameter with Task and nothing else"
             )
         if isinstance(annotation, NewType):
-            return self.converter(annotation.__supertype__)
+            return self.rule(annotation.__supertype__)
+        if type(annotation).__name__ == "TypeAliasType":  # of typing, which has it from 3.12 on, or typing_extensions
+            return self._alias(annotation)
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin is typing.Annotated:
+            return self._annotated(annotation, arguments[0], arguments[1:])
         if origin is typing.Union or origin is types.UnionType:
             return self._union(arguments)
         if origin is typing.Literal:
-            return literal_of(arguments)
-        if annotation in _LISTS or origin in _LISTS:
-            return list_of(self.converter(arguments[0] if arguments else Any))
-        if annotation in _DICTS or origin in _DICTS:
+            return choice_rule((each, each) for each in arguments)
+        return self._container(origin or annotation, annotation, arguments) or self._class(origin, annotation)
+
+    def _container(self, cls: Any, annotation: Any, arguments: tuple[Any, ...]) -> Rule | None:
+        if cls in _LISTS:
+            return array_rule(self.rule(arguments[0] if arguments else Any))
+        if cls is tuple:
+            return self._tuple(arguments, bare=not arguments and annotation != tuple[()])
+        if cls in _DICTS:
             return self._dict(annotation, arguments)
-        # Python 3.10 calls set[int] a type, hence the origin.
-        if origin is None and isinstance(annotation, type):
-            if issubclass(annotation, enum.Enum):
-                return enum_of(annotation)
-            if dataclasses.is_dataclass(annotation):
-                return self._dataclass(annotation)
-        raise WorkerDefinitionError(
-            f"unsupported annotation {type_name(annotation)}: use Task, str, int, float, bool, None, Any,"
-            " list[...], dict[str, ...], Literal, an Enum, a dataclass, or a union of these"
-        )
-
-    def _union(self, arguments: tuple[Any, ...]) -> Converter:
-        members = [self.converter(each) for each in arguments if each is not types.NoneType]
-        nullable = len(members) < len(arguments)
-        if len(members) > 1:
-            members = [union_of(members, " | ".join(type_name(each) for each in arguments))]
-        return optional_of(members[0]) if nullable else members[0]
-
-    def _dict(self, annotation: Any, arguments: tuple[Any, ...]) -> Converter:
-        if arguments and arguments[0] not in (str, Any):
-            raise WorkerDefinitionError(
-                f"unsupported annotation {type_name(annotation)}: the keys of a JSON object are str"
-            )
-        return dict_of(self.converter(arguments[1] if arguments else Any))
-
-    def _dataclass(self, cls: type) -> Converter:
-        known = self._dataclasses.get(cls)
-        if known is not None:
-            return known
-        fields: list[Entry] = []
-        convert = dataclass_of(cls, fields)
-        self._dataclasses[cls] = convert  # before its fields, which may name the class again
-        hints = resolve_hints(cls)
-        if any(isinstance(hint, dataclasses.InitVar) for hint in hints.values()):
-            raise WorkerDefinitionError(f"dataclass {cls.__name__} has an InitVar, which has no type to check")
-        for each in dataclasses.fields(cls):
-            if each.init:
-                required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-                with naming(f"{cls.__name__}.{each.name}"):
-                    fields.append(Entry(each.name, self.converter(hints[each.name]), required))
-        return convert
-
-
-class naming:  # noqa: N801 - reads as a statement
-    """Puts the place of a bad annotation in front of the error about it."""
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-
-    def __enter__(self) -> None:
+        if isinstance(cls, type) and cls in _SETS:
+            return array_rule(self.rule(arguments[0] if arguments else Any), _SETS[cls])
         return None
 
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, WorkerDefinitionError):
-            raise WorkerDefinitionError(f"{self._place}: {error}") from None
+    def _class(self, origin: Any, annotation: Any) -> Rule | None:
+        # Python 3.10 calls set[int] a type, hence the origin.
+        if origin is not None or not isinstance(annotation, type):
+            return None
+        if is_pydantic_class(annotation):
+            return pydantic_rule(annotation, annotation.__name__)
+        if issubclass(annotation, enum.Enum):
+            return _enum_rule(annotation)
+        return self._records.rule(annotation)
+
+    def _annotated(self, annotation: Any, bare: Any, metadata: tuple[Any, ...]) -> Rule | None:
+        theirs = [each for each in metadata if is_pydantic(each)]
+        if not theirs:
+            return self.rule(bare)
+        refuse_without_effect(theirs)
+        own = self._own_rule(bare) if all(map(is_constraint, theirs)) else None
+        return None if own is None else constrained(own, annotation, type_name(annotation))
+
+    def _alias(self, alias: Any) -> Rule:
+        if alias not in self._aliases:
+            meant: list[Rule] = []
+            self._aliases[alias] = Rule(
+                lambda value: meant[0].convert(value),  # noqa: PLW0108 - it is not there yet
+                lambda definitions: definitions.reference(alias, str(alias), lambda: meant[0].schema(definitions)),
+            )
+            try:
+                with naming(str(alias)):
+                    meant.append(self.rule(alias_value(alias)))
+            except WorkerDefinitionError:
+                del self._aliases[alias]  # as a record that is half made
+                raise
+        return self._aliases[alias]
+
+    def _union(self, arguments: tuple[Any, ...]) -> Rule:
+        members = [(type_name(each), self.rule(each)) for each in arguments if each is not types.NoneType]
+        return union_rule(members, nullable=len(members) < len(arguments))
+
+    def _tuple(self, arguments: tuple[Any, ...], *, bare: bool) -> Rule:
+        if bare or (len(arguments) == 2 and arguments[1] is ...):
+            return array_rule(self.rule(Any if bare else arguments[0]), tuple)
+        members = [self.rule(each) for each in arguments if each != ()]  # in 3.10 Tuple[()] has the argument ()
+        return tuple_rule(members, len(members))
+
+    def _dict(self, annotation: Any, arguments: tuple[Any, ...]) -> Rule:
+        key, value = arguments or (str, Any)
+        if key in (str, Any):
+            return dict_rule(self.rule(value))
+        return keyed_dict_rule(self.rule(key), self.rule(value), type_name(annotation))
 
 
-def resolve_hints(owner: Any) -> dict[str, Any]:
-    """typing.get_type_hints, strings resolved.
-
-    Raises:
-        WorkerDefinitionError: An annotation is a name that cannot be resolved in the owner's module.
-    """
+def _named_rule(annotation: Any) -> Rule | None:
     try:
-        return typing.get_type_hints(owner)
-    except Exception as error:
-        raise WorkerDefinitionError(
-            f"cannot resolve the annotations of {owner.__qualname__}: {type(error).__name__}: {error}."
-            " Import or define the type at module level (not under TYPE_CHECKING or in a function), before"
-            " the worker"
-        ) from error
+        return _NAMED.get(annotation)
+    except TypeError:  # without a hash, such as Annotated[int, ["a list"]]
+        return None
 
 
-def type_name(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
+def _enum_rule(cls: type[enum.Enum]) -> Rule:
+    choice = choice_rule((member.value, member) for member in cls)
+    return Rule(
+        choice.convert,
+        lambda definitions: definitions.reference(cls, cls.__name__, lambda: choice.schema(definitions)),
+    )

@@ -14,9 +14,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 if typing.TYPE_CHECKING:
-    import enum
+    from collections.abc import Sequence
+
+    from conductor_grpc.worker.rule import Rule
 
 Converter = Callable[[object], object]
+
 
 _EXACT_INT: Final = 2**53
 
@@ -33,42 +36,29 @@ class Mismatch(Exception):  # noqa: N818 - never leaves this room: it becomes an
         super().__init__(message)
         self.message = message
         self.path = path
+        self.others: tuple[Mismatch, ...] = ()
+        """Those of the same value that were found besides."""
+
+    def within(self, part: str) -> None:
+        """Prepends what leads to the value from the one around it."""
+        self.path = part + self.path
+        for other in self.others:
+            other.path = part + other.path
+
+    def joined(self, other: Mismatch) -> Mismatch:
+        """This one, together with what else is wrong with the same value."""
+        self.others = (*self.others, other, *other.others)
+        return self
 
 
 def mismatch(expected: str, value: object) -> Mismatch:
     """For a value of the wrong type; the message shows the beginning of a long one."""
-    got = "null" if value is None else f"{type(value).__name__} {_SHORT.repr(value)}"
-    return Mismatch(f"expected {expected}, got {got}")
+    return Mismatch(f"expected {expected}, got {shown(value)}")
 
 
-class Entry(typing.NamedTuple):
-    """One named value to take out of a JSON object: a parameter, or a field of a dataclass."""
-
-    name: str
-    convert: Converter
-    required: bool
-
-    def take(self, source: dict[str, Any], into: dict[str, object]) -> None:
-        """Converts the value of this name, if there is one.
-
-        null counts as absent where the type does not admit it: `${workflow.input.x}` arrives as null when the
-        workflow was started without x, and that is what a default is for.
-        """
-        value = source.get(self.name)
-        if value is None and self.name not in source:
-            if self.required:
-                given = ", ".join(map(repr, list(source)[:20])) or "none"
-                raise Mismatch(f"missing, and it has no default (given: {given})", f".{self.name}")
-            return
-        try:
-            into[self.name] = self.convert(value)
-        except Mismatch as error:
-            if value is None:
-                if not self.required:
-                    return
-                error.message += " (a reference like ${workflow.input.x} that leads nowhere arrives as null)"
-            error.path = f".{self.name}{error.path}"
-            raise
+def shown(value: object) -> str:
+    """A value for a message, with its type."""
+    return "null" if value is None else f"{type(value).__name__} {_SHORT.repr(value)}"
 
 
 def _to_any(value: object) -> object:
@@ -113,42 +103,52 @@ def _to_float(value: object) -> float:
     raise mismatch("float", value)
 
 
-def literal_of(choices: tuple[Any, ...]) -> Converter:
-    expected = "one of " + ", ".join(repr(choice) for choice in choices)
+def choice_of(choices: list[tuple[object, object]]) -> Converter:
+    """Of pairs: the JSON value, and what it becomes."""
+    expected = "one of " + ", ".join(repr(json) for json, _ in choices)
 
     def convert(value: object) -> object:
-        for choice in choices:  # 1 == True, so the types count as well
-            if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+        for json, choice in choices:  # 1 == True, so the types count as well
+            if value == json and isinstance(value, bool) == isinstance(json, bool):
                 return choice
         raise mismatch(expected, value)
 
     return convert
 
 
-def enum_of(cls: type[enum.Enum]) -> Converter:
-    literal = literal_of(tuple(member.value for member in cls))
-    return lambda value: cls(literal(value))
-
-
 def optional_of(member: Converter) -> Converter:
     return lambda value: None if value is None else member(value)
 
 
-def union_of(members: list[Converter], expected: str) -> Converter:
-    """Takes the first member, in the order written, that accepts the value."""
+def union_of(members: list[tuple[str, Converter]]) -> Converter:
+    """Takes the first member, in the order written, that accepts the value; each with its name for the error."""
+    expected = " | ".join(name for name, _ in members)
 
     def convert(value: object) -> object:
-        for member in members:
+        failures: tuple[tuple[str, Mismatch], ...] = ()
+        for name, member in members:
             try:
                 return member(value)
-            except Mismatch:  # noqa: PERF203 - trying one after the other is what a union means
-                continue
-        raise mismatch(expected, value)
+            except Mismatch as error:  # noqa: PERF203 - trying one after the other is what a union means
+                failures = (*failures, (name, error))
+        raise mismatch(expected + _reasons(failures), value)
 
     return convert
 
 
-def list_of(item: Converter) -> Converter:
+def _reasons(failures: tuple[tuple[str, Mismatch], ...]) -> str:
+    """Of the members that took the value for theirs, and found something wrong within."""
+    reasons = [
+        f"{name}: {error.path.removeprefix('.')}: {error.message}"
+        for name, error in failures
+        if error.path.startswith(".")
+    ]
+    return f" ({'; '.join(reasons)})" if reasons else ""
+
+
+def list_of(item: Converter, build: Callable[[list[object]], object] | None = None) -> Converter:
+    """A list, or what `build` makes of it: a tuple, a set."""
+
     def convert(value: object) -> object:
         if not isinstance(value, list):
             raise mismatch("list", value)
@@ -157,9 +157,33 @@ def list_of(item: Converter) -> Converter:
             for each in value:
                 converted.append(item(each))  # noqa: PERF401 - its length is the index of the one that failed
         except Mismatch as error:
-            error.path = f"[{len(converted)}]{error.path}"
+            error.within(f"[{len(converted)}]")
             raise
-        return converted
+        if build is None:
+            return converted
+        try:
+            return build(converted)
+        except TypeError as error:  # a set of dicts
+            raise mismatch("hashable members", value) from error
+
+    return convert
+
+
+def tuple_of(members: Sequence[Rule], least: int, build: Callable[[list[object]], object]) -> Converter:
+    """What `build` makes of a list with a type for each place, of which at least this many must be there."""
+
+    def convert(value: object) -> object:
+        if not isinstance(value, list) or not least <= len(value) <= len(members):
+            count = len(members) if least == len(members) else f"{least} to {len(members)}"
+            raise mismatch(f"a list of {count}", value)
+        converted: list[object] = []
+        try:
+            for member, each in zip(members, value, strict=False):
+                converted.append(member.convert(each))
+        except Mismatch as error:
+            error.within(f"[{len(converted)}]")
+            raise
+        return build(converted)
 
     return convert
 
@@ -172,23 +196,26 @@ def dict_of(item: Converter) -> Converter:
         try:
             return {(key := each): item(content) for each, content in value.items()}
         except Mismatch as error:
-            error.path = f"[{key!r}]{error.path}"
+            error.within(f"[{key!r}]")
             raise
 
     return convert
 
 
-def dataclass_of(cls: type, fields: list[Entry]) -> Converter:
+def dict_with_keys(key: Converter, values: Converter) -> Converter:
+    """What `values` makes of an object, with the type `key` for its names."""
+
     def convert(value: object) -> object:
-        if not isinstance(value, dict):
-            raise mismatch(f"an object for {cls.__name__}", value)
-        arguments: dict[str, object] = {}
-        for entry in fields:
-            entry.take(value, arguments)
-        try:
-            return cls(**arguments)
-        except Exception as error:  # the class's own __post_init__ judges the values
-            raise Mismatch(f"{cls.__name__} refused it: {type(error).__name__}: {error}") from error
+        converted: Any = values(value)
+        names: list[object] = []
+        for name in converted:
+            try:
+                names.append(key(name))
+            except Mismatch as error:  # noqa: PERF203 - there are few
+                error.message = f"as a key: {error.message}"
+                error.within(f"[{name!r}]")
+                raise
+        return dict(zip(names, converted.values(), strict=True))
 
     return convert
 
