@@ -92,7 +92,7 @@ lint: $(INSTALLED) $(TOOLS) $(SERVER) tidy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --package conductor_grpc
-	MYPYPATH=examples:src $(BIN)/mypy examples/main.py examples/workers/*.py examples/tests/*.py
+	MYPYPATH=examples:src $(BIN)/mypy examples/main.py examples/workers/*.py examples/migration/*.py examples/tests/*.py
 
 tidy: $(TOOLS)
 	$(WITH_TOOLS) cmake --preset tidy -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" \

@@ -11,6 +11,7 @@ from conductor_grpc.server.embedded import EmbeddedServer
 from conductor_grpc.testing import ConductorClient
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from conductor_grpc import WorkerInterface
     from conductor_grpc.poller.slots import Run, Slots
     from conductor_grpc.testing import WorkflowRun
+    from conductor_grpc.worker.middleware import Middleware
+    from conductor_grpc.worker.resources import ResourceFactory
 
 OWNER = {"ownerEmail": "someone@example.com"}
 
@@ -25,8 +28,17 @@ OWNER = {"ownerEmail": "someone@example.com"}
 class Bench:
     """A context manager. Task types are their own workflows, and no task is retried."""
 
-    def __init__(self, *workers: WorkerInterface, **settings: Any) -> None:
+    def __init__(
+        self,
+        *workers: WorkerInterface,
+        middleware: Sequence[Middleware] = (),
+        resources: Mapping[str, ResourceFactory] | None = None,
+        **settings: Any,
+    ) -> None:
+        """`settings` are those of Configuration."""
         self._server = EmbeddedServer(strict=True)
+        self._middleware = middleware
+        self._resources = resources
         self._workers = workers
         self._settings = settings
 
@@ -40,7 +52,12 @@ class Bench:
                 {"name": name, "tasks": [task], "outputParameters": {"it": "${it.output.result}"}, **OWNER},
             )
         settings = {"poll_wait_ms": 50, "drain_timeout": 20.0, "cancellation_check": None, **self._settings}
-        self.poller = TaskPoller(self._workers, Configuration("", target=self._server.target, **settings))
+        self.poller = TaskPoller(
+            self._workers,
+            Configuration("", target=self._server.target, **settings),
+            middleware=self._middleware,
+            resources=self._resources,
+        )
         try:
             self.poller.start()
         except BaseException:

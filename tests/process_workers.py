@@ -115,7 +115,7 @@ def large(value: int) -> str:
 
 @worker_task("unsendable", executor="process")
 def unsendable() -> object:
-    return {1, 2}
+    return 1j
 
 
 class OddResult(TaskResult):

@@ -12,7 +12,7 @@ from conductor_grpc.pb.model import task_pb2, taskresult_pb2, tasksummary_pb2
 from conductor_grpc.pb.services import search_pb2, task_service_pb2, task_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from typing_extensions import Self
 
@@ -30,7 +30,8 @@ def a_task(task_id: str, task_type: str = "work", **fields: Any) -> task_pb2.Tas
 class ScriptedServer(task_service_pb2_grpc.TaskServiceServicer):
     """TaskService on a free port. `poll`, `update` and `get` may be replaced at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Sequence[tuple[str, int]] = ()) -> None:
+        """`options`: gRPC's, for the server."""
         self.queue: list[task_pb2.Task] = []
         self.updates: list[taskresult_pb2.TaskResult] = []
         """What UpdateTask has accepted."""
@@ -44,7 +45,7 @@ class ScriptedServer(task_service_pb2_grpc.TaskServiceServicer):
         self.unmappable: set[str] = set()
         """Ids of tasks that hold JSON integers, which GetTask cannot carry."""
         self._changed = threading.Condition()
-        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
+        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=16), options=list(options))
         task_service_pb2_grpc.add_TaskServiceServicer_to_server(self, self._server)
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 

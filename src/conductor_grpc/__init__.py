@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         PayloadEncodeError,
         PayloadError,
         PollerError,
+        ResourceError,
         ServerError,
         TaskCancelledError,
         ThrottledError,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         WorkerDefinitionError,
         WorkerProcessError,
     )
+    from conductor_grpc.handler import HandlerHealth, HandlerReport, ProcessHealth, ProcessReport, TaskHandler
     from conductor_grpc.headers import get_cmake_dir, get_include
     from conductor_grpc.observe import MetricsSettings
     from conductor_grpc.payload.external import ExternalPayloadStorage, FilesystemPayloadStorage, S3PayloadStorage
@@ -55,22 +57,36 @@ if TYPE_CHECKING:
     from conductor_grpc.transport.authentication import AuthenticationSettings
     from conductor_grpc.transport.tls import TlsSettings
     from conductor_grpc.worker import (
+        AsyncCallNext,
+        CallNext,
         Cancellation,
+        Middleware,
+        Resource,
         Task,
         TaskContext,
+        TaskInProgress,
+        TaskLogFilter,
         TaskResult,
         TaskResultStatus,
         TaskStatus,
         WorkerInterface,
         current_task,
+        rate_limit,
+        timing,
         worker_task,
     )
+    from conductor_grpc.worker.definition import TaskDefinition
+    from conductor_grpc.worker.machine_load import Load
+    from conductor_grpc.worker.resource_slots import ResourceBasedSlots
+    from conductor_grpc.worker.slot_supplier import FixedSlots, SlotSupplier, SlotUse
 
     __version__: str
 
 __all__ = [
+    "AsyncCallNext",
     "AuthenticationError",
     "AuthenticationSettings",
+    "CallNext",
     "Cancellation",
     "ClosedChannelError",
     "ConductorError",
@@ -84,14 +100,19 @@ __all__ = [
     "ExternalPayloadError",
     "ExternalPayloadStorage",
     "FilesystemPayloadStorage",
+    "FixedSlots",
     "ForkedChannelError",
+    "HandlerHealth",
+    "HandlerReport",
     "InputError",
     "InvalidRequestError",
     "JournalError",
     "LauncherError",
+    "Load",
     "MessageTooLargeError",
     "MetadataClient",
     "MetricsSettings",
+    "Middleware",
     "NonRetryableError",
     "NotFoundError",
     "PayloadDecodeError",
@@ -99,12 +120,23 @@ __all__ = [
     "PayloadError",
     "PollerError",
     "PollerHealth",
+    "ProcessHealth",
+    "ProcessReport",
+    "Resource",
+    "ResourceBasedSlots",
+    "ResourceError",
     "S3PayloadStorage",
     "ServerError",
+    "SlotSupplier",
+    "SlotUse",
     "Task",
     "TaskCancelledError",
     "TaskClient",
     "TaskContext",
+    "TaskDefinition",
+    "TaskHandler",
+    "TaskInProgress",
+    "TaskLogFilter",
     "TaskPoller",
     "TaskResult",
     "TaskResultStatus",
@@ -130,12 +162,16 @@ __all__ = [
     "current_task",
     "get_cmake_dir",
     "get_include",
+    "rate_limit",
+    "timing",
     "worker_task",
 ]
 
 _HOMES = {
+    "AsyncCallNext": "worker",
     "AuthenticationError": "errors",
     "AuthenticationSettings": "transport.authentication",
+    "CallNext": "worker",
     "Cancellation": "worker",
     "ClosedChannelError": "errors",
     "ConductorError": "errors",
@@ -150,6 +186,8 @@ _HOMES = {
     "ExternalPayloadStorage": "payload.external",
     "FilesystemPayloadStorage": "payload.external",
     "ForkedChannelError": "errors",
+    "HandlerHealth": "handler",
+    "HandlerReport": "handler",
     "InputError": "errors",
     "InvalidRequestError": "errors",
     "JournalError": "errors",
@@ -157,6 +195,7 @@ _HOMES = {
     "MessageTooLargeError": "errors",
     "MetadataClient": "clients",
     "MetricsSettings": "observe",
+    "Middleware": "worker",
     "NonRetryableError": "errors",
     "NotFoundError": "errors",
     "PayloadDecodeError": "errors",
@@ -164,12 +203,20 @@ _HOMES = {
     "PayloadError": "errors",
     "PollerError": "errors",
     "PollerHealth": "poller",
+    "ProcessHealth": "handler",
+    "ProcessReport": "handler",
+    "Resource": "worker",
+    "ResourceError": "errors",
     "S3PayloadStorage": "payload.external",
     "ServerError": "errors",
     "Task": "worker",
     "TaskCancelledError": "errors",
     "TaskClient": "clients",
     "TaskContext": "worker",
+    "TaskHandler": "handler",
+    "TaskDefinition": "worker.definition",
+    "TaskInProgress": "worker",
+    "TaskLogFilter": "worker",
     "TaskPoller": "poller",
     "TaskResult": "worker",
     "TaskResultStatus": "worker",
@@ -194,7 +241,14 @@ _HOMES = {
     "current_task": "worker",
     "get_cmake_dir": "headers",
     "get_include": "headers",
+    "rate_limit": "worker",
+    "timing": "worker",
     "worker_task": "worker",
+    "FixedSlots": "worker.slot_supplier",
+    "SlotSupplier": "worker.slot_supplier",
+    "SlotUse": "worker.slot_supplier",
+    "ResourceBasedSlots": "worker.resource_slots",
+    "Load": "worker.machine_load",
 }
 
 _MODULES = ("clients", "configuration", "definitions", "errors", "payload", "pb", "poller", "transport", "worker")

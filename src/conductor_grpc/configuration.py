@@ -102,6 +102,10 @@ class Configuration:
     outbox_bytes: int
     """The same limit in bytes of their results, at least 1."""
 
+    task_limit: int | None
+    """Tasks that run at a time over all workers of a poller, at least 1; each worker's own `concurrency` or slots are a
+    limit besides. None: there is no such limit."""
+
     lease_limit: float | None
     """Seconds for which a task that exceeds its response timeout is kept by extending its lease, more than 0;
     None: for as long as it runs."""
@@ -148,6 +152,7 @@ class Configuration:
         drain_timeout: float = 30.0,
         outbox_limit: int = 1000,
         outbox_bytes: int = 64 * 1024 * 1024,
+        task_limit: int | None = None,
         lease_limit: float | None = None,
         cancellation_check: float | None = 5.0,
         call_timeout: float = 30.0,
@@ -177,6 +182,7 @@ class Configuration:
             "drain_timeout": _seconds("drain_timeout", drain_timeout),
             "outbox_limit": _whole("outbox_limit", outbox_limit, 1, None),
             "outbox_bytes": _whole("outbox_bytes", outbox_bytes, 1, None),
+            "task_limit": None if task_limit is None else _whole("task_limit", task_limit, 1, None),
             "lease_limit": None if lease_limit is None else _seconds("lease_limit", lease_limit, zero=False),
             "cancellation_check": (
                 None if cancellation_check is None else _seconds("cancellation_check", cancellation_check, zero=False)
@@ -209,11 +215,16 @@ class Configuration:
         """
         if not self.debug:
             return
+        from conductor_grpc.worker.log_filter import TaskLogFilter  # it stands above this module
+
         logger = logging.getLogger("conductor_grpc")
         logger.setLevel(logging.DEBUG)
         if not logger.hasHandlers():
             handler = logging.StreamHandler()
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s"))
+            handler.setFormatter(
+                logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s%(in_task)s")
+            )
+            handler.addFilter(TaskLogFilter())
             logger.addHandler(handler)
 
 

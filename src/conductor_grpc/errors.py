@@ -173,6 +173,10 @@ class PollerError(ConductorError):
     """A background part of the poller died; the log has its traceback."""
 
 
+class ResourceError(ConductorError):
+    """A resource of the workers could not be opened."""
+
+
 class WaitTimeoutError(ConductorError):
     """The workflow did not end in the time given; it goes on running on the server."""
 

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from differences import BEGIN, END, PAGE, SERVERS, Difference, case_modules, differences, table, with_table
+from differences import PAGE, SERVERS, Difference, case_modules, differences, table, with_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,9 +51,10 @@ def test_the_table() -> None:
 
 
 def test_the_table_takes_the_place_of_the_old_one() -> None:
-    assert with_table(f"before\n{BEGIN}\nold\n{END}\nafter", "new") == f"before\n{BEGIN}\nnew\n{END}\nafter"
+    begin, end = "<!-- differences: begin -->", "<!-- differences: end -->"
+    assert with_table(f"before\n{begin}\nold\n{end}\nafter", "new") == f"before\n{begin}\nnew\n{end}\nafter"
     with pytest.raises(ValueError, match="the page needs one"):
-        with_table(f"{BEGIN}\n", "new")
+        with_table(f"{begin}\n", "new")
 
 
 @pytest.fixture(scope="module")

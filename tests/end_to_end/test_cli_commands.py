@@ -58,9 +58,9 @@ def work(fail: bool | None = None) -> dict[str, int]:
     return {"answer": 42}
 
 
-def apply(server: ServerAddress, folder: Path) -> list[list[str]]:
-    done = conductor_grpc(server, "apply", "a_workflow.json", "b_task.json", folder=folder)
-    assert (done.returncode, done.stderr) == (0, "")
+def apply(server: ServerAddress, folder: Path, *options: str, said: str = "") -> list[list[str]]:
+    done = conductor_grpc(server, "apply", "a_workflow.json", "b_task.json", *options, folder=folder)
+    assert (done.returncode, done.stderr) == (0, said)
     return [line.split("\t") for line in done.stdout.splitlines()]
 
 
@@ -73,10 +73,10 @@ def test_apply_tells_what_happened(real_server: ServerAddress, tmp_path: Path) -
     task = {**TASK, "name": name}
     workflow = {**WORKFLOW, "name": f"{name}_workflow"}
 
-    def outcomes() -> list[list[str]]:
+    def outcomes(said: str = "") -> list[list[str]]:
         (tmp_path / "a_workflow.json").write_text(json.dumps(workflow))
         (tmp_path / "b_task.json").write_text(json.dumps(task))
-        return apply(real_server, tmp_path)
+        return apply(real_server, tmp_path, *(["--overwrite"] if said else []), said=said)
 
     def rows(task_outcome: str, workflow_outcome: str) -> list[list[str]]:
         return [
@@ -87,9 +87,10 @@ def test_apply_tells_what_happened(real_server: ServerAddress, tmp_path: Path) -
     assert outcomes() == rows("created", "created")
     assert outcomes() == rows("unchanged", "unchanged")
     task["retryCount"] = 5
-    assert outcomes() == rows("updated", "unchanged")
+    assert outcomes(f"task {name}: retryCount: 0 on the server, 5 here\n") == rows("updated", "unchanged")
     workflow["description"] = "another"
-    assert outcomes() == rows("unchanged", "updated")
+    said = f'workflow {name}_workflow: description: absent on the server, "another" here\n'
+    assert outcomes(said) == rows("unchanged", "updated")
     assert outcomes() == rows("unchanged", "unchanged")
 
 

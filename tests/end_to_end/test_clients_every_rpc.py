@@ -361,6 +361,7 @@ def test_polling_one_by_one(clients: Clients, two_steps: str) -> None:
     assert (task.workflow_instance_id, task.worker_id) == (workflow_id, "clients-test")
 
 
+@pytest.mark.feature("Domains")
 def test_polling_of_a_domain(clients: Clients, two_steps: str) -> None:
     clients.workflow.start(two_steps, {"x": 1}, task_to_domain={"*": "east"})
     assert clients.task.batch_poll(f"{two_steps}_a", 1, wait_ms=-1).tasks == ()
@@ -517,6 +518,7 @@ def test_a_client_closes_its_own_channel_only(real_server) -> None:
         assert TaskClient(configuration, channel=channel).queue_sizes(["x"]) == {"x": 0}
 
 
+@pytest.mark.feature("conductor-python: clients")
 def test_every_rpc_was_called(clients: Clients) -> None:
     """Must stay the last test of this file: it judges what the others have called."""
     declared = {f"/{service.full_name}/{method.name}" for service in SERVICES for method in service.methods}

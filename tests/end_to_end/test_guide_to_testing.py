@@ -42,6 +42,7 @@ def test_the_readme(tmp_path: Path) -> None:
     assert outcome(tmp_path, *shlex.split(line)[3:], *WITHOUT_WARNING) == "2 passed"
 
 
+@pytest.mark.feature("conductor-python: test helpers")
 def test_the_page_about_testing(tmp_path: Path) -> None:
     write_files(tmp_path, PAGE)
     assert outcome(tmp_path, *WITHOUT_WARNING) == "9 passed"
@@ -64,6 +65,7 @@ def told(line: str) -> str:
     return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d\d:\d\d:\d\d\.\d{3}", "#", line)
 
 
+@pytest.mark.feature("Test server, skipping of time")
 def test_the_page_about_the_embedded_server(tmp_path: Path) -> None:
     write_files(tmp_path, "docs/embedded.md")
     (line,) = commands("python in_process.py", "docs/embedded.md")

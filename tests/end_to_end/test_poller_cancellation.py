@@ -51,6 +51,7 @@ def poller(server: ServerAddress, worker: WorkerInterface) -> TaskPoller:
 
 
 @pytest.mark.parametrize("n", [1.5, 1], ids=["over gRPC", "an integer, over REST"])
+@pytest.mark.feature("Cancellation reaches the worker")
 def test_a_worker_ends_when_its_workflow_is_terminated(real_server: ServerAddress, n: float) -> None:
     user, name = registered(real_server)
     waiting = Waiting(name)
@@ -68,6 +69,7 @@ def test_a_worker_ends_when_its_workflow_is_terminated(real_server: ServerAddres
     assert (task["status"], task["pollCount"]) == ("CANCELED", 1)
 
 
+@pytest.mark.feature("conductor-python: cancellation and timeouts")
 def test_a_worker_ends_when_its_task_has_timed_out(real_server: ServerAddress) -> None:
     user, name = registered(real_server, responseTimeoutSeconds=1, retryCount=1, retryDelaySeconds=0)
     first, second = Waiting(name, lease=False), threading.Event()

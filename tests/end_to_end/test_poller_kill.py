@@ -130,6 +130,7 @@ def definitions(client: MetadataClient, name: str, **task: object) -> None:
     )
 
 
+@pytest.mark.feature("Results that cannot be sent")
 def test_nothing_is_lost_or_stranded_or_run_again(tmp_path: Path) -> None:
     with EmbeddedServer(strict=True) as server:
         configuration = Configuration("", target=server.target)

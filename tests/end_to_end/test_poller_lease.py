@@ -43,6 +43,8 @@ def test_the_server_tells_that_it_extends_leases(real_server: ServerAddress) -> 
         assert lease_support(channel, rest) is LeaseSupport.YES
 
 
+@pytest.mark.feature("Lease extension")
+@pytest.mark.bug("python-sdk#278")
 def test_a_task_three_times_as_long_as_its_response_timeout_stays_ours(real_server: ServerAddress) -> None:
     user, name = registered(real_server, retryCount=3)
     executions: list[str] = []

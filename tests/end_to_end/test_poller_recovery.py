@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.real_server
+@pytest.mark.feature("Keepalive, reconnection")
 def test_the_poller_outlives_the_server(tmp_path: Path) -> None:
     server = RealServer(tmp_path, *free_ports(2))
     user = RestUser(server.base_url)

@@ -162,6 +162,8 @@ def output_path(run: Run) -> str:
 
 @pytest.mark.real_server
 @pytest.mark.parametrize("size", [3500 * KIB, 6000 * KIB])
+@pytest.mark.feature("Large payloads")
+@pytest.mark.feature("conductor-python: external payload storage")
 def test_a_large_output_goes_through_the_storage(
     s3_server: RealServer, s3: S3Service, storage: S3PayloadStorage, size: int
 ) -> None:
@@ -176,6 +178,7 @@ def test_a_large_output_goes_through_the_storage(
 
 
 @pytest.mark.real_server
+@pytest.mark.feature("Large payloads")
 def test_a_large_input_comes_through_the_storage(s3_server: RealServer, storage: S3PayloadStorage) -> None:
     run = Run(s3_server, "sizes_s3_input", 1, "t" * 3500 * KIB, storage=storage)
     assert run.outcome == ("COMPLETED", "COMPLETED")

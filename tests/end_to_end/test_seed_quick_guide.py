@@ -134,6 +134,8 @@ def test_the_guide_to_a_module_of_ones_own(compiled: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("OverflowError: ")
 
 
+@pytest.mark.feature("Command line")
+@pytest.mark.feature("conductor-python: command line")
 def test_the_guide_by_commands_alone(real_server: ServerAddress, guide: Path) -> None:
     """The C++ chapter: apply, run, start --wait, SIGTERM."""
     applied = conductor_grpc(real_server, "apply", str(DEFINITIONS), str(guide / "sum_workflow.json"))

@@ -121,6 +121,7 @@ def test_a_server_certificate_that_is_not_to_be_trusted(
         (call_by_rest, False),
     ],
 )
+@pytest.mark.feature("TLS, client certificates, keys")
 def test_a_client_certificate_that_is_not_accepted(
     call: Callable[[Configuration], None],
     speaks_grpc: bool,
@@ -195,6 +196,9 @@ def test_a_poller_that_trusts_another_authority_says_so_aloud_and_once_in_a_whil
     assert "look for stranded" not in caplog.text, "such a poll has taken nothing"
 
 
+@pytest.mark.feature("TLS, client certificates, keys")
+@pytest.mark.feature("conductor-python: TLS and proxies")
+@pytest.mark.bug("D12")
 def test_workers_before_the_real_server_with_everything_asked_for(
     ours: Certificates,
     service: TokenService,

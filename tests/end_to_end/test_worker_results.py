@@ -109,6 +109,7 @@ def test_an_input_in_external_storage_fails_and_does_not_run(bench: Bench) -> No
     assert calls == []
 
 
+@pytest.mark.feature("conductor-python: yield and come back")
 def test_in_progress_comes_back_with_its_output(bench: Bench) -> None:
     def function(task: Task) -> TaskResult:
         if task.poll_count == 1:

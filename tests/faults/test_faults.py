@@ -50,6 +50,8 @@ def test_on_the_embedded_server(row: Row, embedded: Server, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.name in ON_THE_REAL_SERVER], ids=lambda row: row.name)
+@pytest.mark.feature("Replay and chaos tests")
+@pytest.mark.bug("python-sdk#412")
 def test_on_the_real_server(row: Row, real_server: ServerAddress, tmp_path: Path) -> None:
     assert SQLITE in row.servers
     _passes(row, run_row(row, Running(real_server), tmp_path / "row", SMALL))

@@ -225,8 +225,8 @@ class Worker(WorkerInterface):
 
 
 class SimulatedExecutors(Executors):
-    def __init__(self, process: Process, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, process: Process, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
         self._process = process
 
     def threads(self, worker: WorkerInterface, run: Runner) -> Slots:
@@ -242,11 +242,10 @@ class SimulatedSlots(Slots):
         super().__init__(worker, hooks, leases)
         self._process, self._world, self._run = process, process.world, run
 
-    def reserve(self, most: int, timeout: float | None = None) -> int:
-        self._world.loop.block(lambda: self._free > 0 or self._closed, timeout)
-        reserved = 0 if self._closed else max(0, min(self._free, most))
-        self._free -= reserved
-        return reserved
+    def reserve(self, most: int, timeout: float | None = None, *, scout: bool = False) -> int:
+        self._world.loop.block(lambda: self.free > 0 or self._closed, timeout)
+        with self._lock:
+            return self._take_permits(most, scout=scout)
 
     def submit(self, task: Task, *, late: bool = False) -> None:
         self._process.check()
@@ -272,7 +271,7 @@ class SimulatedSlots(Slots):
         self._world.loop.wake()
 
     def _begin(self) -> None:
-        while self._waiting and len(self._running) < self._concurrency and not self._closed:
+        while self._startable() > 0 and not self._closed:
             self._process._spawn(self._work(self._take()))
 
     async def _work(self, run: Run) -> None:

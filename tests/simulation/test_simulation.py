@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Plant = Callable[[pytest.MonkeyPatch], None]
 
 
+@pytest.mark.feature("Replay and chaos tests")
 def test_nothing_is_lost_stranded_or_run_twice() -> None:
     for seed in range(600):
         schedule = generate(seed)
@@ -38,6 +39,7 @@ def test_nothing_is_lost_stranded_or_run_twice() -> None:
             pytest.fail(report(schedule))
 
 
+@pytest.mark.feature("Replay and chaos tests")
 def test_the_same_seed_is_the_same_run() -> None:
     seeds = range(40)
     first = [(world.fired, world.loop.time()) for world in map(simulate, map(generate, seeds))]

@@ -96,7 +96,7 @@ def test_a_bad_address(monkeypatch: pytest.MonkeyPatch) -> None:
         (("start",), "Missing argument 'WORKFLOW'"),
         (("start", ""), "expected the name of a workflow"),
         (("status", ""), "expected the id of a workflow"),
-        (("apply",), "Missing argument 'FILES...'"),
+        (("apply",), "nothing to apply: name FILES, or"),
         (("start", "w", "--input", "{a: 1}"), "not JSON: Expecting property name"),
         (("start", "w", "--input", "[1]"), 'expected a JSON object such as {"a": 1}, got [1]'),
         (("start", "w", "--input", "@nowhere.json"), "cannot read 'nowhere.json': No such file or directory"),

@@ -39,6 +39,7 @@ def types_of(where: str) -> list[str]:
     return [worker.task_definition_name for worker in find_workers(where)]
 
 
+@pytest.mark.feature("conductor-python: discovery of workers")
 def test_all_workers_of_a_module_each_once(folder: Path) -> None:
     (folder / "several.py").write_text(
         IMPORTS

@@ -205,6 +205,16 @@ def test_where_definitions_differ(stored: dict[str, object], paths: list[str]) -
     assert differing_paths({**before, **stored}, wanted) == paths
 
 
+@pytest.mark.parametrize(("kind", "paths"), [("SIMPLE", []), ("JOIN", ["$.joinMode"])])
+def test_only_a_join_minds_its_mode(kind: str, paths: list[str]) -> None:
+    """REST's null is SYNC where it is read over gRPC."""
+    assert differing_paths({"type": kind, "joinMode": "SYNC"}, {"type": kind, "joinMode": "ASYNC"}) == paths
+
+
+def test_a_schema_without_a_type_is_json() -> None:
+    assert differing_paths({"outputSchema": {"name": "s"}}, {"outputSchema": {"name": "s", "type": "JSON"}}) == []
+
+
 def test_many_differences_are_counted() -> None:
     stored = {f"k{index}": 1 for index in range(5)}
     assert differing_paths(stored, {}, most=3) == ["$.k0", "$.k1", "$.k2", "2 more"]

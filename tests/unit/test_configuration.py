@@ -73,6 +73,8 @@ def test_base_urls_are_normalised(base_url: str, normalised: str) -> None:
     assert Configuration(base_url).base_url == normalised
 
 
+@pytest.mark.feature("conductor-python: client configuration and its environment")
+@pytest.mark.bug("D12")
 def test_the_environment_fills_what_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TARGET_VARIABLE, "grpc:8090")
     monkeypatch.setenv(BASE_URL_VARIABLE, "http://rest:8080/api")
@@ -193,6 +195,7 @@ def test_an_empty_domain_is_no_domain() -> None:
     assert Configuration(domain="").domain is None
 
 
+@pytest.mark.feature("conductor-python: logging")
 def test_debug_sets_the_package_logger(package_logger: logging.Logger) -> None:
     package_logger.setLevel(logging.WARNING)
     Configuration().configure_logging()

@@ -48,6 +48,8 @@ class ById(WorkerInterface):
         return result
 
 
+@pytest.mark.feature("Executors: threads, asyncio, processes")
+@pytest.mark.bug("D5")
 def test_functions_and_classes_run_on_one_loop() -> None:
     by_id = ById("by_id")
     with Bench(double, by_id) as bench:
@@ -58,6 +60,8 @@ def test_functions_and_classes_run_on_one_loop() -> None:
         assert "InputError: value" in bench.reason(double, "x")
 
 
+@pytest.mark.feature("conductor-python: async workers")
+@pytest.mark.bug("python-sdk#167")
 def test_two_thousand_tasks_at_once_start_no_thread() -> None:
     go, most = threading.Event(), 2000
     waiting: list[asyncio.Event] = []

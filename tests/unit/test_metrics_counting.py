@@ -54,6 +54,7 @@ def add(x: int) -> Any:
     return {"text": "y" * 2_000}
 
 
+@pytest.mark.bug("D3")
 def test_executions(conductor_client: ConductorClient, conductor_server: Any, port: int) -> None:
     conductor_client.register(
         {"name": "sum", "retryCount": 0, **OWNER},
@@ -193,6 +194,7 @@ def test_pauses_and_full_houses(port: int) -> None:
         assert scrape(port).value("task_paused_total", taskType="work") == 2
 
 
+@pytest.mark.feature("Metrics")
 def test_what_the_health_knows_is_a_metric_too(port: int) -> None:
     """Outbox, leases, standing of late updates, journal: each by a value that is not the one it begins with."""
     with ScriptedServer() as server:
@@ -280,6 +282,8 @@ def test_without_settings_nothing_is_counted(run_worker: WorkerRunner) -> None:
     assert [(lane.intake.measure, lane.slots.measure) for lane in poller._parts.lanes] == [(None, None)]
 
 
+@pytest.mark.feature("Metrics")
+@pytest.mark.feature("conductor-python: canonical metrics")
 def test_the_canonical_names() -> None:
     assert {each.name for each in CANONICAL} == {
         "task_poll_total",

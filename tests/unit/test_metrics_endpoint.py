@@ -69,6 +69,7 @@ def unavailable(_request: object, context: grpc.ServicerContext) -> Any:
     context.abort(grpc.StatusCode.UNAVAILABLE, "going down")
 
 
+@pytest.mark.feature("Health endpoint")
 def test_a_poller_that_is_well(server: ScriptedServer, port: int) -> None:
     with poller_for(server, port):
         server.wait_for_polls(2)
@@ -78,6 +79,7 @@ def test_a_poller_that_is_well(server: ScriptedServer, port: int) -> None:
             assert document["health"]["workers"][0]["task_definition_name"] == "work"
 
 
+@pytest.mark.feature("Health endpoint")
 def test_polls_that_fail(monkeypatch: pytest.MonkeyPatch, server: ScriptedServer, port: int) -> None:
     """Each of them for a moment only: it is all of them together that takes too long."""
     monkeypatch.setattr(planner, "BACKOFF_FIRST", 0.01)
@@ -96,6 +98,7 @@ def test_polls_that_fail(monkeypatch: pytest.MonkeyPatch, server: ScriptedServer
         wait_for(lambda: probe(port, "/readyz")[0] == 200)
 
 
+@pytest.mark.feature("conductor-python: health of the worker")
 def test_a_poll_that_is_not_answered(server: ScriptedServer, port: int) -> None:
     release = threading.Event()
 

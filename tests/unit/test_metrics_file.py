@@ -49,6 +49,7 @@ def started(path: Path) -> float:
     return Metrics(path.read_text()).total("task_execution_started_total") if path.exists() else 0.0
 
 
+@pytest.mark.feature("conductor-python: metrics settings")
 def test_the_file_appears_grows_and_is_always_whole(server: ScriptedServer, tmp_path: Path) -> None:
     path = tmp_path / "not" / "there" / "metrics.log"
     polls, end = [], threading.Event()
@@ -98,6 +99,7 @@ def process(server: ScriptedServer, task_type: str, folder: Path) -> subprocess.
     return subprocess.Popen([sys.executable, PROCESS, task_type, server.target, folder])
 
 
+@pytest.mark.bug("python-sdk#376")
 def test_several_processes_write_one_file(server: ScriptedServer, tmp_path: Path) -> None:
     """Also when one of them is killed, the one that has been writing the file first."""
     path = tmp_path / "metrics.log"

@@ -14,6 +14,7 @@ import pytest
 from conductor_grpc import ConfigurationError, MetricsSettings
 
 
+@pytest.mark.feature("conductor-python: metrics settings")
 def test_the_settings_of_the_rest_sdk() -> None:
     settings = MetricsSettings(directory=".", file_name="metrics.log", update_interval=0.1)
     assert settings.file == Path.cwd() / "metrics.log"

@@ -108,6 +108,7 @@ def test_a_loop_without_the_interpreters_lock_ends_when_the_flag_is_set(
     assert ended.result(timeout=10)
 
 
+@pytest.mark.feature("Cancellation reaches the worker")
 def test_the_cancellation_of_a_task_ends_it_with_the_errors_class(cancellable: Any, pool: ThreadPoolExecutor) -> None:
     cancellation = Cancellation()
     ended = pool.submit(cancellable.loop_or_throw, cancellation)

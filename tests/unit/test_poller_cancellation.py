@@ -121,6 +121,7 @@ def test_a_worker_ends_when_its_workflow_is_terminated_and_nothing_is_sent(
     assert "was given up by its worker: its workflow was terminated" in caplog.text
 
 
+@pytest.mark.feature("Cancellation reaches the worker")
 def test_an_async_worker_is_cancelled_where_it_waits(server: EmbeddedServer, workflows: WorkflowClient) -> None:
     running, ended = threading.Event(), threading.Event()
 
@@ -267,6 +268,7 @@ def test_what_cannot_be_seen_is_left_alone() -> None:
         server.wait_for_updates(1)
 
 
+@pytest.mark.feature("conductor-python: lost lease")
 def test_a_lost_lease_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "SHARE", (0.002, 0.004))
     monkeypatch.setattr(lease_module, "RETRY_SHARE", 0.01)

@@ -75,6 +75,7 @@ def test_claims_and_outcomes_are_written_and_settled(tmp_path: Path) -> None:
     assert left_in(tmp_path) == Recovered(), "a stop in order leaves nothing, not even the worker id"
 
 
+@pytest.mark.feature("Results that cannot be sent")
 def test_what_the_server_does_not_take_is_sent_by_the_next_run(tmp_path: Path) -> None:
     def down(_result: object, context: grpc.ServicerContext) -> None:
         context.abort(grpc.StatusCode.UNAVAILABLE, "down")

@@ -94,6 +94,7 @@ def held(task_id: str = "a", seconds: int = 1) -> Task:
 
 
 @pytest.mark.usefixtures("soon")
+@pytest.mark.feature("Lease extension")
 def test_a_lease_is_extended_again_and_again_until_the_task_ends() -> None:
     sender, task = Sender(), held()
     with keeping(sender) as keeper:
@@ -128,6 +129,7 @@ def test_a_task_that_was_handed_out_a_while_ago_is_extended_at_once() -> None:
 
 
 @pytest.mark.usefixtures("soon")
+@pytest.mark.feature("conductor-python: lease extension")
 def test_a_worker_may_do_without() -> None:
     sender, task = Sender(), held()
     with keeping(sender) as keeper:
@@ -138,6 +140,7 @@ def test_a_worker_may_do_without() -> None:
 
 
 @pytest.mark.usefixtures("soon")
+@pytest.mark.bug("Python: lease ends before the update")
 def test_what_fails_is_tried_again_and_told_once_it_is_too_late(caplog: pytest.LogCaptureFixture) -> None:
     sender, task = Sender(*[Extended.FAILED, Extended.BUSY] * 2), held()
     with keeping(sender) as keeper:

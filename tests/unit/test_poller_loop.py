@@ -36,6 +36,7 @@ def poller_for(server: ScriptedServer, *workers: WorkerInterface, **settings: An
     return TaskPoller(workers or (work,), Configuration("", target=server.target, **settings))
 
 
+@pytest.mark.feature("conductor-python: threads instead of processes")
 def test_tasks_are_run_and_acknowledged() -> None:
     with ScriptedServer() as server, poller_for(server) as poller:
         server.add(*(a_task(str(number)) for number in range(50)))
@@ -48,6 +49,7 @@ def test_tasks_are_run_and_acknowledged() -> None:
     assert {result.worker_id for result in results} == {server.polls[0].worker_id}
 
 
+@pytest.mark.bug("Java: over-delivery")
 def test_a_server_that_sends_more_than_asked_for_loses_nothing() -> None:
     def generous(request: task_service_pb2.BatchPollRequest, context: grpc.ServicerContext) -> Iterator[task_pb2.Task]:
         request.count += 7
@@ -133,6 +135,8 @@ def test_a_task_that_cannot_be_decoded_fails_with_the_reason() -> None:
     assert results["odd"].workflow_instance_id == "workflow-of-odd"
 
 
+@pytest.mark.feature("Change while running")
+@pytest.mark.feature("conductor-python: pause")
 def test_polling_pauses_and_resumes() -> None:
     @worker_task("other")
     def other() -> None:
@@ -233,6 +237,7 @@ def test_stop_before_start_is_harmless() -> None:
         assert server.polls == []
 
 
+@pytest.mark.bug("Hatchet: dead worker, living listener")
 def test_a_part_that_dies_takes_the_poller_down_loudly(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -295,6 +300,8 @@ def test_a_second_signal_ends_the_drain_and_hands_the_running_task_back() -> Non
     assert result.status == taskresult_pb2.TaskResult.IN_PROGRESS
 
 
+@pytest.mark.feature("Domains")
+@pytest.mark.feature("conductor-python: domains")
 def test_a_worker_s_own_domain_wins_over_the_configured_one() -> None:
     @worker_task("work", domain="its own")
     def special() -> None:
@@ -338,6 +345,7 @@ def test_bad_workers_are_refused_at_construction(workers: Any) -> None:
         TaskPoller(workers)
 
 
+@pytest.mark.feature("conductor-python: poll filter")
 def test_a_pause_while_all_slots_are_taken_keeps_the_next_poll_from_going_out() -> None:
     running, release = threading.Event(), threading.Event()
 

@@ -97,6 +97,8 @@ def test_what_was_put_before_the_start_is_sent() -> None:
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL])
+@pytest.mark.feature("Results are sent again")
+@pytest.mark.bug("Hatchet: retry that never runs")
 def test_a_terminal_result_is_sent_until_it_is_taken(code: grpc.StatusCode) -> None:
     with ScriptedServer() as server, running(server.target) as (outbox, _):
         server.update = failing(7, code, "not now")
@@ -107,6 +109,8 @@ def test_a_terminal_result_is_sent_until_it_is_taken(code: grpc.StatusCode) -> N
         assert outbox.refused == 0
 
 
+@pytest.mark.feature("conductor-python: retried updates")
+@pytest.mark.feature("conductor-python: slot and lease while retrying")
 def test_updates_that_fail_do_not_hold_up_others() -> None:
     def update(result: taskresult_pb2.TaskResult, context: grpc.ServicerContext) -> None:
         if result.task_id.startswith("bad"):
@@ -121,6 +125,7 @@ def test_updates_that_fail_do_not_hold_up_others() -> None:
         assert not outbox.flush(0)
 
 
+@pytest.mark.feature("conductor-python: retried updates")
 def test_what_the_server_will_never_take_is_refused_and_told(caplog: pytest.LogCaptureFixture) -> None:
     with ScriptedServer() as server, running(server.target) as (outbox, settled):
         server.update = failing(1, grpc.StatusCode.NOT_FOUND, "No such workflow found by id: w")
@@ -195,6 +200,8 @@ def test_no_room_until_half_empty() -> None:
         assert outbox.flush(20)
 
 
+@pytest.mark.feature("conductor-python: result that could not be sent")
+@pytest.mark.bug("pubsub: success after failure")
 def test_what_cannot_be_sent_before_the_end_is_counted() -> None:
     with ScriptedServer() as server, running(server.target) as (outbox, settled):
         server.update = failing(10**6, grpc.StatusCode.UNAVAILABLE, "down")
@@ -306,6 +313,7 @@ def test_an_odd_answer_is_believed_only_if_it_stays_the_same(times: int, refused
         assert server.attempts == (outbox_module.DOUBTFUL_ATTEMPTS if refused else 2)
 
 
+@pytest.mark.feature("Flow control: bytes")
 def test_no_room_for_more_bytes_until_half_of_them_are_gone() -> None:
     size = len(completed("0").wire)
     gate = threading.Semaphore(0)
@@ -359,6 +367,7 @@ def test_errors_that_nobody_explains_are_not_borne_for_ever(
     assert "task bad, which is given up" in record.getMessage()
 
 
+@pytest.mark.bug("Temporal: completion dropped after ten seconds")
 def test_an_error_that_is_explained_is_borne_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not know what ails it, then is away, then does not know again."""
     monkeypatch.setattr(outbox_module, "GIVE_UP", 0.2)

@@ -16,6 +16,8 @@ from conductor_grpc.poller.lease import LeaseKeeper
 from conductor_grpc.poller.outbox import Outbox
 from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.poller.recovery import Recovery
+from conductor_grpc.poller.registration import WorkerRegistration
+from conductor_grpc.registration import Declared
 from conductor_grpc.server.embedded.clock import AlarmThread, Clock
 from conductor_grpc.transport.server_version import LeaseSupport
 
@@ -54,7 +56,15 @@ def a_recovery() -> Recovery:
     return Recovery(journal, Custody(), an_outbox(), reclaim, Mock(), lambda *_: pytest.fail("died"))
 
 
-@pytest.mark.parametrize("make", [Waiter, an_outbox, a_lease_keeper, an_alarm_thread, a_journal, a_recovery])
+def a_registration() -> WorkerRegistration:
+    declared = Declared("work", None, (), register=True, module=None)
+    registrar = Mock(register_declared=Mock(side_effect=UnavailableError(code=grpc.StatusCode.UNAVAILABLE)))
+    return WorkerRegistration([declared], registrar, lambda *_: pytest.fail("died"))
+
+
+@pytest.mark.parametrize(
+    "make", [Waiter, an_outbox, a_lease_keeper, an_alarm_thread, a_journal, a_recovery, a_registration]
+)
 class TestShape:
     def test_start_started_stop_joined(self, make: type[Waiter]) -> None:
         part = make()

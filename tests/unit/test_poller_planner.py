@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,11 +19,13 @@ from conductor_grpc.poller.planner import (
 SCOUT = Poll(count=1, wait_ms=5000)
 
 
+@pytest.mark.feature("Long poll")
 def test_an_idle_queue_is_scouted_for_one_task_with_a_long_wait() -> None:
     assert next_poll(Memory(), free=50, wait_ms=5000) == SCOUT
     assert next_poll(after_answer(Memory(), SCOUT, received=0, elapsed_ms=5001), 50, 5000) == SCOUT
 
 
+@pytest.mark.feature("Adaptive polling, backoff, jitter")
 def test_a_full_answer_is_drained_without_waiting_until_one_falls_short() -> None:
     memory = after_answer(Memory(), SCOUT, received=1, elapsed_ms=3)
     drain = next_poll(memory, free=50, wait_ms=5000)
@@ -46,6 +49,7 @@ def test_a_type_that_breaks_its_batches_is_polled_one_by_one() -> None:
     assert next_poll(Memory(draining=True), free=50, wait_ms=5000, most=1) == Poll(1, NO_WAIT)
 
 
+@pytest.mark.feature("conductor-python: backoff on an empty queue")
 def test_an_unmet_wait_backs_off_and_a_task_ends_that() -> None:
     memory = Memory()
     pauses = []
@@ -58,6 +62,8 @@ def test_an_unmet_wait_backs_off_and_a_task_ends_that() -> None:
     assert pause(after_answer(memory, SCOUT, received=1, elapsed_ms=4), 0.5) == 0
 
 
+@pytest.mark.feature("Adaptive polling, backoff, jitter")
+@pytest.mark.feature("conductor-python: backoff after failures")
 def test_failures_back_off_to_a_limit_and_begin_anew_after_a_success() -> None:
     memory = Memory(draining=True)
     pauses = []
@@ -77,6 +83,7 @@ def test_failures_back_off_to_a_limit_and_begin_anew_after_a_success() -> None:
     wait_ms=st.integers(1, 5000),
     jitter=st.floats(0, 1),
 )
+@pytest.mark.feature("conductor-python: batch poll")
 def test_a_poll_never_asks_for_more_than_there_are_slots(
     draining: bool, failures: int, free: int, wait_ms: int, jitter: float
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_rest_task_with_a_numeric_sub_workflow_id_can_be_handed_back() -> None
     hand_back(Task.from_json({"taskId": "a", "workflowInstanceId": "w", "outputData": {"subWorkflowId": 7}}))
 
 
+@pytest.mark.bug("Java: rejected task")
 def test_a_thread_that_cannot_be_started_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     first, release = threading.Event(), threading.Event()
 
@@ -348,6 +349,7 @@ def test_a_dead_outbox_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
         assert time.monotonic() - before < 8
 
 
+@pytest.mark.bug("Python: next task dropped at shutdown")
 def test_a_drain_hands_back_what_waits_at_once_and_what_comes_late_when_it_comes() -> None:
     """One task is done before, one runs, two wait for the slot; another worker's poll is in flight and brings one."""
     running, release, late = threading.Event(), threading.Event(), threading.Event()
@@ -444,6 +446,7 @@ def test_run_raises_what_a_part_died_of(monkeypatch: pytest.MonkeyPatch) -> None
         TaskPoller([work], Configuration("", target=server.target, poll_wait_ms=50)).run()
 
 
+@pytest.mark.feature("conductor-python: embedding in an application")
 def test_run_drains_what_is_left_where_there_is_no_thread_to_stop_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of that parts die, too: the system has no more threads."""
     start = threading.Thread.start

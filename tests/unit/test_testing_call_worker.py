@@ -254,6 +254,7 @@ def speaks(fail: bool = False) -> TaskResult:
     return result
 
 
+@pytest.mark.feature("conductor-python: task context")
 def test_logs_of_the_context_are_sent_with_the_result() -> None:
     assert {each.log for each in call_worker(speaks).logs} == {"first", "second", "third"}
     failed = call_worker(speaks, {"fail": True})
@@ -261,6 +262,8 @@ def test_logs_of_the_context_are_sent_with_the_result() -> None:
     assert failed.logs[2].log.startswith("Traceback")
 
 
+@pytest.mark.feature("Help with idempotency")
+@pytest.mark.feature("Context of the task")
 def test_what_the_context_knows() -> None:
     @worker_task("t")
     def work() -> dict[str, object]:

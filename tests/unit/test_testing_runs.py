@@ -147,6 +147,7 @@ def test_the_hint_names_the_domain(conductor_client: ConductorClient) -> None:
         run.wait(timeout=0)
 
 
+@pytest.mark.feature("Test server, skipping of time")
 def test_time_that_passes(
     conductor_server: EmbeddedServer, conductor_client: ConductorClient, run_worker: WorkerRunner
 ) -> None:

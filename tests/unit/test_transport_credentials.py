@@ -95,6 +95,7 @@ def test_token_and_headers_go_with_every_call_and_nowhere_else(
 
 
 @pytest.mark.parametrize("how", ["stream", "unary", "asyncio"])
+@pytest.mark.bug("python-sdk#299")
 def test_a_stale_token_is_replaced_once(server: Guarded, service: TokenService, how: str) -> None:
     service.give = ["stale", "good"]
     configuration = configuration_of(server, service)
@@ -155,6 +156,7 @@ def test_without_a_token_the_error_tells_that_none_was_sent(server: Guarded) -> 
         client.batch_poll("work", count=1, wait_ms=1)
 
 
+@pytest.mark.feature("conductor-python: backoff without a token")
 def test_a_call_is_not_made_without_a_token(server: Guarded, service: TokenService) -> None:
     service.status = 401
     with open_channel(configuration_of(server, service)) as channel, pytest.raises(TokenError):

@@ -67,6 +67,7 @@ def refused() -> TokenError:
     return TokenError("no", code=grpc.StatusCode.UNAUTHENTICATED)
 
 
+@pytest.mark.feature("conductor-python: key and secret")
 def test_fifty_threads_and_an_event_loop_make_one_request(service: TokenService) -> None:
     release = threading.Event()
     service.before_answer = lambda: release.wait(10)
@@ -114,6 +115,7 @@ def test_an_expired_token_is_never_sent() -> None:
     assert bench.source.obtain().value == "second"
 
 
+@pytest.mark.bug("D6")
 def test_a_renewal_that_fails_is_told_and_the_old_token_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(Token("first", 1100, FOR_EVER), refused(), Token("second", FOR_EVER, FOR_EVER))
     bench.source.obtain()
@@ -128,6 +130,7 @@ def test_a_renewal_that_fails_is_told_and_the_old_token_goes_on(caplog: pytest.L
     wait_for(lambda: bench.source.obtain().value == "second")
 
 
+@pytest.mark.feature("conductor-python: backoff without a token")
 def test_after_a_failure_calls_fail_without_another_request_for_a_while() -> None:
     bench = Bench(refused(), refused(), Token("late", FOR_EVER, FOR_EVER))
     for _ in range(3):

@@ -44,6 +44,7 @@ def outcome(function: Any, **inputs: Any) -> TaskResult:
     return run_worker(worker, Task(task_id="t1", workflow_instance_id="w1", input_data=inputs), "me")
 
 
+@pytest.mark.feature("conductor-python: decorator")
 def test_the_decorated_function_still_works_as_one() -> None:
     assert module_level(1, b=5) == 6
     assert module_level.__name__ == "module_level"
@@ -82,6 +83,7 @@ def test_it_runs_with_the_inputs_of_the_task() -> None:
         ([1, "x"], {"result": [1, "x"]}),
     ],
 )
+@pytest.mark.feature("conductor-python: outputs by kind of value")
 def test_what_a_function_returns_becomes_the_output(value: Any, output: dict[str, object]) -> None:
     result = outcome(lambda: value)
     assert result.status is TaskResultStatus.COMPLETED
@@ -89,9 +91,9 @@ def test_what_a_function_returns_becomes_the_output(value: Any, output: dict[str
 
 
 def test_a_returned_value_without_json_form_is_a_terminal_failure() -> None:
-    result = outcome(lambda: {1, 2})
+    result = outcome(lambda: 1j)
     assert result.status is TaskResultStatus.FAILED_WITH_TERMINAL_ERROR
-    assert result.reason_for_incompletion.startswith("PayloadEncodeError: output.result: a value of type set")
+    assert result.reason_for_incompletion.startswith("PayloadEncodeError: output.result: a value of type complex")
 
 
 def test_a_task_result_is_taken_as_it_is_and_gets_the_ids() -> None:
@@ -116,6 +118,8 @@ def test_a_returned_coroutine_is_a_terminal_failure() -> None:
     assert "returned a coroutine" in result.reason_for_incompletion
 
 
+@pytest.mark.feature("conductor-python: several task types in one worker")
+@pytest.mark.feature("conductor-python: function worker")
 def test_one_function_can_serve_two_task_types() -> None:
     def function() -> str:
         return "same"
@@ -196,6 +200,7 @@ def test_it_pickles_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
         pickle.dumps(worker_task("t")(lambda: None))
 
 
+@pytest.mark.feature("conductor-python: workers cross to a spawned process")
 def test_it_reaches_another_process_by_reference(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pickled_worker.py").write_text(
         "from conductor_grpc.worker import worker_task\n"

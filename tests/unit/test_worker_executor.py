@@ -30,6 +30,7 @@ class Plain(WorkerInterface):
         return TaskResult(status=TaskResultStatus.COMPLETED, output_data={"of": task.task_id})
 
 
+@pytest.mark.feature("Executors: threads, asyncio, processes")
 def test_the_kind_of_the_function_decides_where_nobody_does() -> None:
     assert executor_of(worker_task("t")(plain_function)) == "thread"
     assert executor_of(worker_task("t")(coroutine_function)) == "async"

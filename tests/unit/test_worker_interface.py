@@ -18,6 +18,7 @@ class Worker(WorkerInterface):
         return self.get_task_result_from_task(task)
 
 
+@pytest.mark.feature("conductor-python: worker class")
 def test_class_attributes_and_the_constructor() -> None:
     assert (Worker("t").concurrency, Worker("t").domain) == (5, "blue")
     worker = Worker("t", concurrency=2, domain="red")

@@ -23,6 +23,7 @@ _STYLES = {
     "SCHEDULED": "yellow",
     "PAUSED": "yellow",
     "updated": "yellow",
+    "differs": "red",
     "FAILED": "red",
     "FAILED_WITH_TERMINAL_ERROR": "red",
     "TIMED_OUT": "red",

@@ -9,7 +9,9 @@ import click
 
 from conductor_grpc.cli.apply import apply_command
 from conductor_grpc.cli.demo import demo_command
+from conductor_grpc.cli.doctor import doctor_command
 from conductor_grpc.cli.run import run_command
+from conductor_grpc.cli.schema import schema_command
 from conductor_grpc.cli.server import server_command
 from conductor_grpc.cli.start import start_command
 from conductor_grpc.cli.status import status_command
@@ -42,5 +44,14 @@ def root() -> None:
     """
 
 
-for _command in (server_command, apply_command, start_command, status_command, run_command, demo_command):
+for _command in (
+    server_command,
+    apply_command,
+    start_command,
+    status_command,
+    run_command,
+    demo_command,
+    doctor_command,
+    schema_command,
+):
     root.add_command(_command)

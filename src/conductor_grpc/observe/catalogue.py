@@ -71,7 +71,11 @@ CANONICAL: Final = (
 
 OWN: Final = (
     _gauge("conductor_worker_slots_used", "taskType", "Slots with a task."),
-    _gauge("conductor_worker_slots_free", "taskType", "Slots without."),
+    _gauge(
+        "conductor_worker_slots_free",
+        "taskType",
+        "Slots without, as many as there may be at this moment. What workers share is counted for each of them.",
+    ),
     _gauge(
         "conductor_worker_last_successful_poll_timestamp_seconds",
         "taskType",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conductor_grpc.poller.health import PollerHealth, WorkerHealth
@@ -17,7 +17,8 @@ class Verdict:
     good: bool
     reasons: tuple[str, ...]
     """Why not; empty if it is good."""
-    health: PollerHealth
+    health: Any
+    """All that is known: the PollerHealth, or that of several processes, a dataclass as well."""
 
     @property
     def document(self) -> dict[str, object]:
@@ -57,7 +58,7 @@ def ready(health: PollerHealth, poll_overdue_after: float, outbox_stuck_after: f
 
 
 def _overdue(worker: WorkerHealth, after: float) -> bool:
-    busy = worker.paused or worker.running >= worker.concurrency
+    busy = worker.paused or worker.running >= worker.slots
     return not busy and worker.seconds_trying is not None and worker.seconds_trying > after
 
 

@@ -59,7 +59,7 @@ class _Reader(Values):
         task_type, since = worker.task_definition_name, worker.seconds_since_poll
         self.put("active_workers", worker.running, task_type)
         self.put("conductor_worker_slots_used", worker.running, task_type)
-        self.put("conductor_worker_slots_free", max(0, worker.concurrency - worker.running), task_type)
+        self.put("conductor_worker_slots_free", max(0, worker.slots - worker.running), task_type)
         self.put(
             "conductor_worker_last_successful_poll_timestamp_seconds",
             0.0 if since is None else time.time() - since,

@@ -49,10 +49,13 @@ class DrainReport:
     unsent: int = 0
     """Results and hand-backs that the server has not accepted. Such a task is run again after its response
     timeout; with a journal, the next run sends them first."""
+    close_errors: tuple[str, ...] = ()
+    """Resources that could not be closed, and why. No task is affected."""
 
     def __str__(self) -> str:
         back = f"{self.handed_back} handed back, {self.cancelled} cancelled"
-        return f"while stopping: {self.done} done, {back}, {self.unsent} unsent"
+        errors = "".join(f"; {error}" for error in self.close_errors)
+        return f"while stopping: {self.done} done, {back}, {self.unsent} unsent{errors}"
 
 
 class Deadline:
@@ -142,7 +145,7 @@ def close_outbox(outbox: Outbox, before: Counter[Purpose]) -> DrainReport:
 
 
 def _hand_back_running(run: Run) -> Update:
-    update = hand_back(run.task, Purpose.CANCEL, run.held)
+    update = hand_back(run.task, Purpose.CANCEL, run.held, run.context.output)
     if run.cancelled.reason != ABANDONED:
         update.attempts = 1  # it was cancelled before: another worker may have it, so the outbox asks first
     return update

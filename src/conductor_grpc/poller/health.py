@@ -25,6 +25,7 @@ class WorkerHealth:
     source: str
     """`grpc`, or `rest` once the type has carried JSON integers."""
     concurrency: int
+    """The most tasks that may run at a time."""
     running: int
     """How many tasks run now."""
     paused: bool
@@ -38,6 +39,9 @@ class WorkerHealth:
     """How many tasks have been begun since the start."""
     full_house: int = 0
     """How often a poll had to wait for a slot."""
+    slots: int = 0
+    """How many tasks may run at this moment: `concurrency`, unless the worker's slot supplier grants fewer, or other
+    workers use what all of them share."""
     pauses: int = 0
     """How often it was paused."""
     reclaimed: int = 0
@@ -60,6 +64,7 @@ class WorkerHealth:
             seconds_trying=None if trying is None else now - trying,
             begun=slots.begun,
             full_house=slots.full_house,
+            slots=slots.capacity,
             pauses=intake.pauses,
             reclaimed=intake.reclaimed,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -19,6 +20,7 @@ from conductor_grpc.errors import (
     UnmappablePayloadError,
 )
 from conductor_grpc.poller import planner
+from conductor_grpc.poller.outbox_updates import hand_back
 from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.poller.server_clock import ServerClock
 from conductor_grpc.poller.sources import PollSource, Unreadable
@@ -176,7 +178,8 @@ class Intake(BackgroundPart):
     def _poll_until_stopped(self) -> None:
         while self._may_poll():
             # Slots may be taken for hours; what an earlier poll has lost does not wait for them.
-            free = self._slots.reserve(planner.MAX_BATCH, self._until_next_look())
+            most, scout = planner.permits(self._memory), not self._memory.draining
+            free = self._slots.reserve(most, self._until_next_look(), scout=scout)
             received = 0
             try:
                 # Waiting for a slot may have taken long: what allowed a poll before it is asked again.
@@ -194,6 +197,7 @@ class Intake(BackgroundPart):
         """
         while not self.stopping:
             self._look_for_losses(now=time.monotonic())
+            self._hand_back_surplus()
             with self._state:
                 if self._paused:
                     self._state.wait_for(lambda: self.stopping or not self._paused, self._until_next_look())
@@ -206,9 +210,19 @@ class Intake(BackgroundPart):
         return not self.stopping and not self._paused and self._outbox.wait_for_room(timeout=0)
 
     def _until_next_look(self) -> float | None:
-        if not self._losses:
-            return None
-        return max(0.0, min(loss.due for loss in self._losses) - time.monotonic())
+        until = self._slots.until_surplus()
+        if self._losses:
+            until = min(until, max(0.0, min(loss.due for loss in self._losses) - time.monotonic()))
+        return None if until == math.inf else until
+
+    def _hand_back_surplus(self) -> None:
+        for task in self._slots.surplus():
+            logger.info(
+                "task %s (%s) is handed back: other tasks use all the slots that `task_limit` allows",
+                task.task_id,
+                self.task_type,
+            )
+            self._outbox.put(hand_back(task))
 
     def _sleep(self, seconds: float) -> None:
         if seconds > 0:

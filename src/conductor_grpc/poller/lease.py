@@ -76,6 +76,13 @@ class Lease:
     in_heap: bool = False
     lost: bool = False
     cancelled: Cancellation | None = None
+    when_extended: Callable[[], object] | None = None
+    """Called after each extension, on any thread; it must not block."""
+
+    @property
+    def ends(self) -> float:
+        """When the response timeout is over, by the monotonic clock; past once the lease is lost."""
+        return -math.inf if self.lost else self.renewed + self.seconds
 
 
 class LeaseSender(Protocol):
@@ -124,12 +131,12 @@ class LeaseKeeper(BackgroundPart):
 
     def running(
         self, task: Task, cancelled: Cancellation | None = None, *, extend: bool = True, late: bool = False
-    ) -> None:
+    ) -> Lease | None:
         """The task is ours from now on, or, if `late`, since nobody knows when; `cancelled` is set should it be lost.
-        Never blocks long."""
+        None if it has no response timeout. Never blocks long."""
         seconds = task.response_timeout_seconds
         if seconds <= 0:
-            return
+            return None
         now = time.monotonic()
         lease = Lease(
             task.task_id,
@@ -145,6 +152,7 @@ class LeaseKeeper(BackgroundPart):
             self._leases[id(task)] = lease
             if extend and self._support is not LeaseSupport.NO:
                 self._schedule(lease, now if late else now + seconds * random.uniform(*SHARE))
+        return lease
 
     def ended(self, task: Task) -> None:
         """The task has an outcome, which the caller passes on after this call. Never blocks long."""
@@ -246,15 +254,12 @@ class LeaseKeeper(BackgroundPart):
         return self._support is LeaseSupport.YES
 
     def _told(self, lease: Lease, extended: Extended) -> None:
+        if extended is Extended.YES:
+            self._renew(lease)
+            return
         now = time.monotonic()
         with self._changed:
-            if extended is Extended.YES:
-                self.extended += 1
             if lease.ended:
-                return
-            if extended is Extended.YES:
-                lease.renewed = lease.asked  # the server may have done it at once, and answered late
-                self._schedule(lease, lease.asked + lease.seconds * random.uniform(*SHARE))
                 return
             if extended is not Extended.GONE:
                 pause = min(RETRY_LIMIT, lease.seconds * RETRY_SHARE) * random.uniform(0.8, 1.2)
@@ -279,6 +284,16 @@ class LeaseKeeper(BackgroundPart):
         )
         if lease.cancelled is not None:
             lease.cancelled.set(f"it {why}")
+
+    def _renew(self, lease: Lease) -> None:
+        with self._changed:
+            self.extended += 1
+            if lease.ended:
+                return
+            lease.renewed = lease.asked  # the server may have done it at once, and answered late
+            self._schedule(lease, lease.asked + lease.seconds * random.uniform(*SHARE))
+        if lease.when_extended is not None:
+            lease.when_extended()
 
     def _schedule(self, lease: Lease, due: float) -> None:
         """The lock is held."""

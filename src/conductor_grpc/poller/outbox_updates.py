@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from conductor_grpc.payload import Layout
+from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES
 from conductor_grpc.worker.result import TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task, without_payload
@@ -68,12 +69,17 @@ def result_update(task: Task, result: TaskResult, wire: bytes) -> Update:
     return Update(task, Purpose.RESULT, wire, repeatable)
 
 
-def hand_back(task: Task, purpose: Purpose = Purpose.HAND_BACK, held: Task | None = None) -> Update:
+def hand_back(
+    task: Task,
+    purpose: Purpose = Purpose.HAND_BACK,
+    held: Task | None = None,
+    output: dict[str, object] | None = None,
+) -> Update:
     """The update that puts a task back on its queue. `held`: with the ids to go by, where a worker may have changed
-    those of `task`.
+    those of `task`. `output`: what its worker has reported last.
 
     IN_PROGRESS without a delay does that. The server replaces the task's output and reason by those of the
-    update, so what the task came with is sent along.
+    update, so `output`, or else what the task came with, is sent along, unless the server would refuse that.
     """
     held = without_payload(task) if held is None else held
     result = TaskResult(
@@ -84,15 +90,19 @@ def hand_back(task: Task, purpose: Purpose = Purpose.HAND_BACK, held: Task | Non
     )
     try:
         result.reason_for_incompletion = task.reason_for_incompletion
-        result.output_data = dict(task.output_data)
-        if not task.output_data:
+        if output is None and task.external_output_payload_storage_path:  # where it stays, also if it was fetched
             result.external_output_payload_storage_path = task.external_output_payload_storage_path
+        else:
+            result.output_data = dict(task.output_data if output is None else output)
         wire = result.to_wire("string") + _output_message(task)
+        if len(wire) <= MAX_UPDATE_BYTES:
+            return Update(held, purpose, wire, repeatable=False)
+        why = f"the update would have {len(wire):,} bytes, and the server takes {MAX_UPDATE_BYTES:,} at most"
     except Exception as error:  # noqa: BLE001 - the task is the worker's, which may have put anything there, or does so now
-        logger.warning("task %s is handed back without its earlier output: %s", held.task_id, error)
-        result.reason_for_incompletion, result.output_data = "", {}
-        wire = result.to_wire("string")
-    return Update(held, purpose, wire, repeatable=False)
+        why = str(error)
+    logger.warning("task %s is handed back without the output that it has so far: %s", held.task_id, why)
+    result.reason_for_incompletion, result.output_data = "", {}
+    return Update(held, purpose, result.to_wire("string"), repeatable=False)
 
 
 def _output_message(task: Task) -> bytes:

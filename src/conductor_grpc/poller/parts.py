@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import secrets
@@ -17,13 +18,17 @@ from conductor_grpc.poller.journal import Journal
 from conductor_grpc.poller.lease import LeaseKeeper
 from conductor_grpc.poller.outbox import Outbox
 from conductor_grpc.poller.outbox_updates import Purpose, Update, hand_back, result_update
+from conductor_grpc.poller.progress import ProgressLog
 from conductor_grpc.poller.reclaim import GrpcReclaim, Reclaim, TaskFinder, TaskIndex
 from conductor_grpc.poller.reclaim_rest import RestReclaim
 from conductor_grpc.poller.recovery import Recovery
+from conductor_grpc.poller.registration import WorkerRegistration
 from conductor_grpc.poller.slots import Executors, SlotsHooks
 from conductor_grpc.poller.sources import GrpcSource, RestSource, Unreadable
 from conductor_grpc.poller.storage_check import StorageCheck
+from conductor_grpc.registration import Registrar, declared_by
 from conductor_grpc.transport.channel import Channel, open_channel
+from conductor_grpc.transport.methods import ADD_LOG, raw_unary
 from conductor_grpc.transport.rest import RestClient, open_rest_client
 from conductor_grpc.transport.server_version import LeaseSupport, lease_support
 from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES
@@ -33,13 +38,15 @@ from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from conductor_grpc.configuration import Configuration
     from conductor_grpc.poller.measures import Measures
     from conductor_grpc.poller.part import BackgroundPart, DeathHandler
     from conductor_grpc.poller.slots import Run, Slots
     from conductor_grpc.worker.interface import WorkerInterface
+    from conductor_grpc.worker.middleware import Middleware
+    from conductor_grpc.worker.resources import ResourceFactory
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +73,17 @@ class Parts:
         configuration: Configuration,
         measures: Measures | None,
         on_death: DeathHandler,
+        middleware: Sequence[Middleware] = (),
+        resources: Mapping[str, ResourceFactory] | None = None,
     ) -> None:
         """Makes only what a poller has before it starts."""
         self._workers = workers
+        self._declared = declared_by(workers)
         self._configuration = configuration
         self._measures = measures
         self._on_death = on_death
+        self._middleware = middleware
+        self._shared = resources
         self.custody = Custody()
         self.lanes: list[Lane] = []
         self.outbox = Outbox(configuration, self._settled, self._find_task, on_death)
@@ -80,19 +92,23 @@ class Parts:
         self.leases = LeaseKeeper(self.outbox, self._lease_support, configuration.lease_limit, on_death)
         self.journal: Journal | None = None
         self.recovery: Recovery | None = None
+        self.registration: WorkerRegistration | None = None
         self.cancellations: CancellationWatch | None = None
+        self.progress: ProgressLog | None = None
         self.resources = contextlib.ExitStack()
         """Closed last, when everything has ended."""
         self.report = DrainReport()
         self._channel: Channel | None = None
         self._rest: RestClient | None = None
         self._finder: TaskFinder | None = None
+        self._executors: Executors | None = None
+        self._deadline = Deadline(0)
 
     @property
     def background(self) -> list[BackgroundPart]:
         """Those that run for as long as the poller does."""
         parts: list[BackgroundPart] = [self.outbox, self.leases, *(lane.intake for lane in self.lanes)]
-        return parts + [part for part in (self.journal, self.cancellations) if part is not None]
+        return parts + [part for part in (self.journal, self.cancellations, self.progress) if part is not None]
 
     # -- a poller's life --
 
@@ -120,9 +136,22 @@ class Parts:
             reclaim = RestReclaim(rest, TaskIndex(channel), self._finder, self.custody)
         if self.journal is not None:
             self.recovery = Recovery(self.journal, self.custody, self.outbox, reclaim, self._finder, self._on_death)
-        hooks = SlotsHooks(self.deliver, self._give_up, self._on_death)
-        executors = Executors(hooks, self.leases, configuration.big_integers, external)
-        self.resources.callback(executors.close)
+        if any(each.register for each in self._declared):
+            registrar = Registrar(configuration, channel=channel, rest=rest)
+            self.registration = WorkerRegistration(self._declared, registrar, self._on_death)
+        self.progress = ProgressLog(raw_unary(channel, ADD_LOG), self._on_death)
+        hooks = SlotsHooks(self.deliver, self._give_up, self._on_death, self.progress.put)
+        executors = Executors(
+            hooks,
+            self.leases,
+            configuration.big_integers,
+            external,
+            configuration.task_limit,
+            middleware=self._middleware,
+            resources=self._shared,
+        )
+        self._executors = executors
+        self.resources.callback(self._close_executors, executors)
         # Worker ids tell whose a task is, so no two polls in flight may share one: not those of this poller, nor
         # those of another process that was given the same id by its configuration.
         token = secrets.token_hex(8)
@@ -135,6 +164,15 @@ class Parts:
                 slots, self._finder.find, self.outbox.look_after, configuration.cancellation_check, self._on_death
             )
 
+    def open_resources(self, of_no_use: Callable[[], bool]) -> None:
+        """Open what the workers share; blocks until that is done, or until `of_no_use` is true.
+
+        Raises:
+            ResourceError: One could not be opened.
+        """
+        assert self._executors is not None  # `assemble` was called
+        self._executors.open_resources(of_no_use)
+
     def start(self) -> None:
         """Set everything going. Returns at once."""
         self.outbox.start()
@@ -145,6 +183,8 @@ class Parts:
             self.recovery.start()
         for lane in self.lanes:
             lane.intake.start()
+        if self.registration is not None:
+            self.registration.start()
         if self.cancellations is not None:
             self.cancellations.start()
 
@@ -154,6 +194,7 @@ class Parts:
         Should it fail, whatever it raises comes after what is there has been sent all the same.
         """
         before = self.outbox.accepted.copy()
+        self._deadline = deadline
         try:
             self._drain(deadline)
         except BaseException as error:
@@ -173,8 +214,11 @@ class Parts:
             steps.callback(self.resources.close)
             steps.callback(self.outbox.stop)
             steps.callback(self.leases.stop)
-            if self.cancellations is not None:
-                steps.callback(self.cancellations.stop)
+            if self.registration is not None:
+                steps.callback(self.registration.stop)
+            for part in (self.cancellations, self.progress):
+                if part is not None:
+                    steps.callback(part.stop)
             for lane in self.lanes:
                 steps.callback(lane.slots.close)
                 steps.callback(lane.intake.stop)
@@ -182,18 +226,27 @@ class Parts:
                 steps.callback(self.recovery.stop)
 
     def _drain(self, deadline: Deadline) -> None:
+        if self.registration is not None:
+            self.registration.stop()
         if self.recovery is not None:
             self.recovery.stop()
         intakes = [lane.intake for lane in self.lanes]
         slots = [lane.slots for lane in self.lanes]
         self.report = drain(intakes, slots, self.outbox, deadline, self._configuration.poll_wait_ms / 1000)
-        # Up to here, since a cancelled task need not be waited for. Neither need the look in flight.
-        if self.cancellations is not None:
-            self.cancellations.stop()
+        # Up to here, since a cancelled task need not be waited for. Neither need a look, or a line of progress, that is
+        # in flight.
+        for part in (self.cancellations, self.progress):
+            if part is not None:
+                part.stop()
         self.leases.stop()
         for intake in intakes:
             if self.journal is not None and intake.lost_nothing:
                 self.journal.forget_worker(intake.worker_id)
+
+    def _close_executors(self, executors: Executors) -> None:
+        # After the last result was sent, so that one that hangs when it is closed keeps none from the server.
+        errors = executors.close(self._deadline.remaining())
+        self.report = dataclasses.replace(self.report, close_errors=tuple(errors))
 
     # -- how they are made --
 
@@ -264,7 +317,7 @@ class Parts:
         self.outbox.put(result_update(task, result, wire))
 
     def _give_up(self, run: Run) -> None:
-        update = hand_back(run.task, Purpose.GIVE_UP, run.held)
+        update = hand_back(run.task, Purpose.GIVE_UP, run.held, run.context.output)
         update.attempts = 1  # by now it may be with another worker, or ended: the outbox asks before it sends
         self.outbox.put(update)
 

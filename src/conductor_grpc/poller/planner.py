@@ -54,6 +54,11 @@ class Memory:
     """How many polls in a row came back empty long before their wait was over (a queue without long poll)."""
 
 
+def permits(memory: Memory) -> int:
+    """How many permits the next poll can make use of."""
+    return MAX_BATCH if memory.draining else 1
+
+
 def next_poll(memory: Memory, free: int, wait_ms: int, most: int = MAX_BATCH) -> Poll:
     """The next poll, given `free` slots (at least 1) and the longest wait of a scout in milliseconds.
 

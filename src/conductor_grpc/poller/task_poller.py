@@ -15,15 +15,18 @@ from conductor_grpc.poller.drain import HURRY_GRACE, Deadline, DrainReport
 from conductor_grpc.poller.health import PollerHealth, State, WorkerHealth
 from conductor_grpc.poller.measures import Measures
 from conductor_grpc.poller.parts import Lane, Parts
+from conductor_grpc.poller.slots.factory import check_surroundings
 from conductor_grpc.worker.interface import WorkerInterface, check_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType, TracebackType
 
     from typing_extensions import Self
 
     from conductor_grpc.observe import MetricsSettings
+    from conductor_grpc.worker.middleware import Middleware
+    from conductor_grpc.worker.resources import ResourceFactory
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ class TaskPoller:
         configuration: Configuration | None = None,
         *,
         metrics_settings: MetricsSettings | None = None,
+        middleware: Sequence[Middleware] = (),
+        resources: Mapping[str, ResourceFactory] | None = None,
     ) -> None:
         """Connects to nothing yet.
 
@@ -51,17 +56,24 @@ class TaskPoller:
             workers: At least one. Several may serve the same task type; each has its own slots.
             configuration: Default: from the environment, see `Configuration`.
             metrics_settings: Where metrics go; None: there are none, and nothing is counted for them.
+            middleware: What goes around each task of each worker, outside of the worker's own; the first is outermost.
+                See docs/middleware.md.
+            resources: What the workers share, opened once by each process that runs tasks and closed at the end of
+                the drain: by name a function that returns a context manager, or a generator function that yields the
+                resource. See docs/middleware.md.
 
         Raises:
-            WorkerDefinitionError: There is no worker, or one cannot be run.
+            WorkerDefinitionError: There is no worker, or one cannot be run, or not with this middleware or these
+                resources.
         """
         if isinstance(workers, WorkerInterface) or not workers:
             raise WorkerDefinitionError(f"workers is {workers!r}, expected a list of at least one worker")
         self._workers = [check_worker(worker) for worker in workers]
+        check_surroundings(self._workers, middleware, resources or {})
         self.configuration = configuration or Configuration()
         self._metrics_settings = metrics_settings
         self._measures = None if metrics_settings is None else Measures()
-        self._parts = Parts(self._workers, self.configuration, self._measures, self._on_death)
+        self._parts = Parts(self._workers, self.configuration, self._measures, self._on_death, middleware, resources)
         self._lifecycle = threading.Lock()
         self._started = False
         self._deadline: Deadline | None = None
@@ -77,9 +89,11 @@ class TaskPoller:
         self._dead: dict[str, str] = {}
 
     def start(self) -> None:
-        """Begin to poll. Returns at once; a server that is not there yet is waited for. Starting twice is harmless.
+        """Begin to poll. Returns as soon as the workers' resources are open; a server that is not there yet is waited
+        for in the background. Starting twice is harmless.
 
         Raises:
+            ResourceError: A resource could not be opened; those that are open already are closed again.
             JournalError: Another poller has the journal's folder.
             PollerError: The poller was stopped before: make a new one.
         """
@@ -95,6 +109,7 @@ class TaskPoller:
                     if lane.worker.task_definition_name in self._paused:
                         lane.intake.pause()
                 self._observe()
+                self._parts.open_resources(lambda: self._stopping)
                 self._parts.start()
             except BaseException:
                 self._abort()
@@ -137,8 +152,8 @@ class TaskPoller:
 
         The poll in flight is waited for whatever the timeout, up to `configuration.poll_wait_ms` and five seconds:
         the server may have given its tasks to us already. A further call, from wherever, waits for the first and
-        returns the same report; with `timeout=0` it cuts the first one's deadline short. Stopping a poller that
-        was not started is harmless.
+        returns the same report; with a `timeout` it moves the first one's deadline up, never back. Stopping a poller
+        that was not started is harmless.
 
         Args:
             timeout: Seconds that running tasks and unsent results get; default `configuration.drain_timeout`.
@@ -151,6 +166,7 @@ class TaskPoller:
                 "stop() was called by a task that this poller runs, and would wait for that task to end: call it on a "
                 "thread of its own, threading.Thread(target=poller.stop).start()"
             )
+        self._stopping = True  # for a start that has the lock, and waits for a resource that hangs
         with self._lifecycle:
             first = self._deadline is None
             if self._deadline is None:
@@ -159,8 +175,8 @@ class TaskPoller:
         self._hurry(self._deadline)  # signals may have come before there was a deadline to move
         if first:
             self._drain(self._deadline)
-        elif timeout == 0:
-            self._deadline.cut()
+        elif timeout is not None:
+            self._deadline.shorten(timeout)
         while not self._ended.wait(SIGNAL_LOOK):
             pass  # in steps, as in _wait_for_stop_request: there may be a signal that wakes nobody
         return self._parts.report

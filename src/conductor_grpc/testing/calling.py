@@ -15,12 +15,15 @@ from conductor_grpc.pb.model import task_pb2, taskresult_pb2
 from conductor_grpc.pb.services import task_service_pb2
 from conductor_grpc.worker import Cancellation, Task, TaskContext, TaskLog, TaskResult, check_worker, run_to_wire
 from conductor_grpc.worker.executor import is_async
+from conductor_grpc.worker.middleware import check_middleware
+from conductor_grpc.worker.resources import ResourceMap
 from conductor_grpc.worker.runner import run_to_wire_async
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from conductor_grpc.worker import WorkerInterface
+    from conductor_grpc.worker.middleware import Middleware
     from conductor_grpc.worker.runner import BigIntegers
 
 _WORKER_ID: Final = "call_worker"
@@ -37,6 +40,8 @@ def call_worker(
     output_data: Mapping[str, object] | None = None,
     big_integers: BigIntegers = "error",
     cancelled: str | Cancellation | None = None,
+    middleware: Sequence[Middleware] = (),
+    resources: Mapping[str, object] | None = None,
     **fields: Any,
 ) -> TaskResult:
     """Runs one task with `worker` as a poller does, and returns the result as the server gets it.
@@ -54,26 +59,35 @@ def call_worker(
         output_data: What the worker's previous IN_PROGRESS result of this task left.
         big_integers: As in `Configuration`.
         cancelled: Why the task is cancelled, before the worker begins it; or a Cancellation, to be `set` while it runs.
+        middleware: What a poller would have around each worker; the worker's own goes inside of it.
+        resources: The resources themselves, by name, open already: what the worker gets in the place of those of a
+            poller.
         fields: Further fields of the task, as the wire has them: `retry_count=2`, `workflow_instance_id="w"`. Ids are
             made up where none is given.
 
     Raises:
         TaskCancelledError: The task was cancelled, and the worker has given it up: a poller would send no result.
-        WorkerDefinitionError: It is no worker.
+        WorkerDefinitionError: It is no worker, or the middleware does not fit it.
         PayloadEncodeError: The input, or `output_data`, cannot be sent to any worker.
         TypeError: A task has no such field, or it has another type; or `cancelled` has.
     """
     checked = check_worker(worker)
     task = Task.from_wire(_task_wire(checked, input or {}, output_data or {}, fields))
-    context = TaskContext(task, _cancellation(cancelled))
+    check_middleware(middleware, checked)
+    context = TaskContext(task, _cancellation(cancelled), resources=ResourceMap(resources or {}))
+    settings: dict[str, Any] = {
+        "big_integers": big_integers,
+        "context": context,
+        "middleware": (*middleware, *checked.middleware),
+    }
     done: list[tuple[TaskResult, bytes] | TaskCancelledError] = []
 
     def run() -> None:
         try:
             if is_async(checked):
-                done.append(asyncio.run(_run_async(checked, task, big_integers, context)))
+                done.append(asyncio.run(_run_async(checked, task, context, settings)))
             else:
-                done.append(run_to_wire(checked, task, _WORKER_ID, big_integers=big_integers, context=context))
+                done.append(run_to_wire(checked, task, _WORKER_ID, **settings))
         except TaskCancelledError as error:
             done.append(error)
 
@@ -89,7 +103,7 @@ def call_worker(
 
 
 async def _run_async(
-    worker: WorkerInterface, task: Task, big_integers: BigIntegers, context: TaskContext
+    worker: WorkerInterface, task: Task, context: TaskContext, settings: dict[str, Any]
 ) -> tuple[TaskResult, bytes]:
     loop, running = asyncio.get_running_loop(), asyncio.current_task()
     assert running is not None
@@ -99,7 +113,7 @@ async def _run_async(
             loop.call_soon_threadsafe(running.cancel)
 
     context.cancelled.call_when_set(cancel)
-    return await run_to_wire_async(worker, task, _WORKER_ID, big_integers=big_integers, context=context)
+    return await run_to_wire_async(worker, task, _WORKER_ID, **settings)
 
 
 def _cancellation(given: str | Cancellation | None) -> Cancellation:

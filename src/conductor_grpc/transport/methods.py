@@ -14,6 +14,7 @@ _TASKS = "/conductor.grpc.tasks.TaskService/"
 BATCH_POLL = _TASKS + "BatchPoll"
 UPDATE_TASK = _TASKS + "UpdateTask"
 GET_TASK = _TASKS + "GetTask"
+ADD_LOG = _TASKS + "AddLog"
 
 
 class RawUnary(Protocol):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from conductor_grpc.errors import InputError, NonRetryableError, PayloadEncodeError, WorkerDefinitionError
 from conductor_grpc.worker.failure import reason_of, traceback_of
+from conductor_grpc.worker.in_progress import TaskInProgress
+from conductor_grpc.worker.log_filter import task_fields
 from conductor_grpc.worker.result import MAX_LOG_BYTES, MAX_REASON_BYTES, TaskLog, TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task, without_payload
@@ -35,7 +37,7 @@ class Attempt:
     """One task and one worker. The steps are `prepare`, the worker's own code, `encode`, `complete`; whatever any of
     them raises goes to `fail`. One thread at a time."""
 
-    __slots__ = ("_big_integers", "_context", "_external", "_held", "_logs", "_task", "_worker_id")
+    __slots__ = ("_big_integers", "_blamed", "_context", "_external", "_held", "_logs", "_task", "_worker_id")
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Attempt:
         self._big_integers = big_integers
         self._external = external
         self._logs = self._context.logs
+        self._blamed: tuple[str, BaseException] | None = None
 
     @property
     def may_block(self) -> bool:
@@ -71,11 +74,24 @@ class Attempt:
                 f"the task has no ids (task_id {task.task_id!r}, workflow_instance_id"
                 f" {task.workflow_instance_id!r}), so its result could not be sent",
             )
-        return _with_payloads(task, self._external)
+        self._task = self._context.task = _with_payloads(task, self._external)
+        return self._task
+
+    def finished(self, returned: object) -> TaskResult:
+        """What the worker, or a middleware, returned, as a result that may be sent. Never blocks."""
+        if isinstance(returned, TaskInProgress):
+            keeps, returned = returned.output is None, returned.result(self._held)
+            if keeps:
+                self._keep_output(returned)
+        return _usable(returned, self._held, self._worker_id)
+
+    def blame(self, middleware: str, error: BaseException) -> None:
+        """Should `error` end the task: it began in this middleware, not in the worker."""
+        self._blamed = middleware, error
 
     def encode(self, returned: object) -> tuple[TaskResult, bytes]:
         """What the worker returned, as a result and its UpdateTaskRequest. Never blocks."""
-        result = _usable(returned, self._held, self._worker_id)
+        result = self.finished(returned)
         self._logs = result.logs = self._context.merged_logs(result.logs)
         return result, result.to_wire(self._big_integers)
 
@@ -99,9 +115,36 @@ class Attempt:
 
     def fail(self, error: BaseException) -> tuple[TaskResult, bytes]:
         """The result that says so: a task without an outcome blocks its workflow."""
-        result = _failure(self._held, self._worker_id, error, self._logs)
+        origin = f"middleware {self._blamed[0]!r} failed: " if self._blamed and self._blamed[1] is error else ""
+        result = _failure(self._held, self._worker_id, error, self._logs, origin)
         result.raised = type(error).__name__
-        return result, result.to_wire()
+        return self._with_output_kept(result)
+
+    def _keep_output(self, result: TaskResult) -> None:
+        """The server replaces the task's output, so what there is goes along: what the worker has reported last, or
+        else what the task came with."""
+        task, reported = self._task, self._context.output
+        if reported is not None:
+            result.output_data = reported
+        elif task is not None and task.external_output_payload_storage_path:
+            result.external_output_payload_storage_path = task.external_output_payload_storage_path
+        elif task is not None:
+            result.output_data = {**task.output_data}
+
+    def _with_output_kept(self, failed: TaskResult) -> tuple[TaskResult, bytes]:
+        # An operator may need it to find what the worker has begun elsewhere. But the failure itself must get through,
+        # whatever is in it.
+        try:
+            self._keep_output(failed)
+            wire = failed.to_wire("string")
+            if len(wire) <= MAX_UPDATE_BYTES:
+                return failed, wire
+            why = f"the update would have {len(wire):,} bytes, and the server takes {MAX_UPDATE_BYTES:,} at most"
+        except Exception as error:  # noqa: BLE001 - the task is the worker's, which may have put anything there
+            why = f"{type(error).__name__}: {error}"
+        logger.warning("task %s fails without the output that it has so far: %s", failed.task_id, why)
+        failed.output_data, failed.external_output_payload_storage_path = {}, ""
+        return failed, failed.to_wire()
 
 
 def _with_payloads(task: Task, external: ExternalPayloads | None) -> Task:
@@ -175,9 +218,9 @@ def _status(result: TaskResult) -> TaskResultStatus:
     return status
 
 
-def _failure(task: Task, worker_id: str, error: BaseException, logs: list[TaskLog]) -> TaskResult:
+def _failure(task: Task, worker_id: str, error: BaseException, logs: list[TaskLog], origin: str) -> TaskResult:
     terminal = isinstance(error, _TERMINAL_ERRORS)
-    reason = bounded(reason_of(error), MAX_REASON_BYTES)
+    reason = bounded(origin + reason_of(error), MAX_REASON_BYTES)
     trace = bounded(traceback_of(error), MAX_LOG_BYTES)
     # The traceback as the task's log has it: our own frames (exc_info) say nothing. Terminal errors name their cause.
     logger.warning(
@@ -186,6 +229,7 @@ def _failure(task: Task, worker_id: str, error: BaseException, logs: list[TaskLo
         task.task_def_name,
         task.workflow_instance_id,
         reason if terminal else f"{reason}\n{trace}",
+        extra=task_fields(task),
     )
     return TaskResult(
         workflow_instance_id=task.workflow_instance_id,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from conductor_grpc._core import CancellationFlag
 from conductor_grpc.errors import TaskCancelledError, WorkerDefinitionError
+from conductor_grpc.worker.progress import line, snapshot
+from conductor_grpc.worker.resources import ResourceMap
 from conductor_grpc.worker.result import TaskLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from conductor_grpc.worker.task import Task
 
@@ -108,6 +111,18 @@ def _call(callback: Callable[[], object]) -> None:
         logger.exception("a callback given to call_when_set failed; the task is cancelled nevertheless")
 
 
+class LeaseTime(Protocol):
+    """The time for which the server leaves a task to us, as far as its poller knows."""
+
+    @property
+    def ends(self) -> float:
+        """When it is over unless it is extended, by the monotonic clock."""
+
+
+_NEVER: Final = Cancellation()
+_NO_RESOURCES: Final = ResourceMap()
+
+
 @dataclass(slots=True, eq=False)
 class TaskContext:
     """The task that runs here, and what its poller knows about it."""
@@ -116,8 +131,18 @@ class TaskContext:
     cancelled: Cancellation = field(default_factory=Cancellation)
     """Set when nobody waits for the result any more: the workflow was terminated, the task timed out or was given to
     another worker, or the poller has stopped. Whatever the worker still returns is ignored by the server then."""
+    stopping: Cancellation = field(default=_NEVER, repr=False)
+    """Set when the poller begins to stop. The task may go on until the drain's deadline."""
+    resources: Mapping[str, Any] = field(default_factory=lambda: _NO_RESOURCES, repr=False)
+    """What the poller's `resources` have opened in this process, by name."""
     logs: list[TaskLog] = field(default_factory=list)
     """What `add_log` has gathered."""
+    output: dict[str, object] | None = None
+    """The output that `progress` was given last; None: none."""
+    report: Callable[[str], object] | None = field(default=None, repr=False)
+    """Set by the poller: takes lines of progress for the task's log. Thread-safe, never blocks long."""
+    lease: LeaseTime | None = field(default=None, repr=False)
+    """Set by the poller where the task has a response timeout."""
 
     @property
     def attempt(self) -> int:
@@ -132,10 +157,40 @@ class TaskContext:
         task = self.task
         return f"{task.workflow_instance_id}/{task.reference_task_name}/{task.iteration}"
 
+    @property
+    def lease_remaining(self) -> float | None:
+        """Seconds until the server would give the task to another worker if its lease were not extended any more: what
+        is left of its response timeout, 0.0 once that is over. None: the task has no response timeout, or no poller
+        runs it. A task found again after a loss may have less, until its lease is extended for the first time.
+        Thread-safe, never blocks."""
+        return None if self.lease is None else max(0.0, self.lease.ends - time.monotonic())
+
     def add_log(self, message: str) -> None:
         """Adds a line to the task's log, with the time of now; it is sent with the result, also that of a failure, and
         not at once. Thread-safe."""
         self.logs.append(TaskLog(str(message)))
+
+    def progress(self, output: Mapping[str, object] | None = None, message: str = "") -> None:
+        """Say how far the task is, as often as you like. Thread-safe; never waits for the server.
+
+        A line in the task's log shows it while the task runs: `message`, or else `output` as JSON. A task gets one line
+        in two seconds at most, in which the newest wins; one that cannot be sent is left out.
+
+        `output` is kept: the task has it in its `output_data` if it fails, if it is handed back when the poller stops,
+        or if it returns a TaskInProgress that has no output. It replaces that of earlier calls (None: leaves it as it
+        is), and has no part in the output of a task that is completed.
+
+        Raises:
+            WorkerDefinitionError: Neither was given, or the output is no mapping.
+            PayloadEncodeError: A value in the output has no JSON form.
+        """
+        if output is None and not message:
+            raise WorkerDefinitionError("progress() got nothing to tell, expected an output, a message, or both")
+        if output is not None:
+            self.output = snapshot(output)
+        report = self.report
+        if report is not None:
+            report(line(str(message), self.output))
 
     def merged_logs(self, logs: list[TaskLog]) -> list[TaskLog]:
         """These and the context's, in the order of their times."""
@@ -152,13 +207,18 @@ def current_task() -> TaskContext:
         WorkerDefinitionError: No task runs here. Threads that a worker starts see its context only if they are
             started through `contextvars.copy_context().run`.
     """
-    context = _current.get(None)
+    context = running_task()
     if context is None:
         raise WorkerDefinitionError(
             "current_task() was called where no task runs: call it inside a worker's function, and start threads of "
             "your own with contextvars.copy_context().run"
         )
     return context
+
+
+def running_task() -> TaskContext | None:
+    """As `current_task`; None where no task runs."""
+    return _current.get(None)
 
 
 @contextmanager

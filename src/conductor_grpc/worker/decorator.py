@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from conductor_grpc.errors import PayloadEncodeError, WorkerDefinitionError
 from conductor_grpc.payload.plain import to_plain
 from conductor_grpc.worker.binding import plan_binding
+from conductor_grpc.worker.in_progress import TaskInProgress
 from conductor_grpc.worker.interface import OPTIONS, WorkerInterface
 from conductor_grpc.worker.native import NativePlan, is_native, plan_native
 from conductor_grpc.worker.result import TaskResult
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from conductor_grpc.worker.definition import TaskDefinition
     from conductor_grpc.worker.executor import Executor
+    from conductor_grpc.worker.interface import Returned
     from conductor_grpc.worker.middleware import Middleware
     from conductor_grpc.worker.slot_supplier import SlotSupplier
     from conductor_grpc.worker.task import Task
@@ -47,6 +49,7 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
         self.__qualname__ = function.__qualname__
         self._plan = plan_native(function) if is_native(function) else plan_binding(function)
         self._function = function
+        self.resource_names = () if isinstance(self._plan, NativePlan) else self._plan.resource_parameters
         # The same, for arguments that the plan checks and a type checker cannot.
         self._call: Callable[..., Any] = function
         super().__init__(task_definition_name, **options)
@@ -60,7 +63,12 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
     def __reduce__(self) -> str | tuple[Any, ...]:
         return self.__qualname__
 
-    def execute(self, task: Task) -> TaskResult | Coroutine[Any, Any, TaskResult]:
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs that the function's parameters take, in their order."""
+        return tuple(entry.name for entry in self._plan.entries)
+
+    def execute(self, task: Task) -> Returned | Coroutine[Any, Any, Returned]:
         """Calls the function with the task's inputs and makes a result of what it returns.
 
         Raises:
@@ -71,8 +79,8 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
         arguments, keywords = self._plan.bind(task)
         return self._result(task, self._call(*arguments, **keywords))
 
-    def _result(self, task: Task, value: object) -> TaskResult:
-        if isinstance(value, TaskResult):
+    def _result(self, task: Task, value: object) -> Returned:
+        if isinstance(value, (TaskResult, TaskInProgress)):
             return value
         result = self.get_task_result_from_task(task)
         result.output_data = _output(value)
@@ -83,7 +91,7 @@ class FunctionWorker(WorkerInterface, Generic[P, R]):
 class AsyncFunctionWorker(FunctionWorker[P, R]):
     """The same for an `async def`. Calling it makes the function's coroutine."""
 
-    async def execute(self, task: Task) -> TaskResult:
+    async def execute(self, task: Task) -> Returned:
         arguments, keywords = self._plan.bind(task)
         return self._result(task, await self._call(*arguments, **keywords))
 
@@ -91,7 +99,7 @@ class AsyncFunctionWorker(FunctionWorker[P, R]):
 class NativeFunctionWorker(FunctionWorker[P, R]):
     """The same for a function of a pybind11 extension, which is found again by its module and name."""
 
-    def execute(self, task: Task) -> TaskResult:
+    def execute(self, task: Task) -> Returned:
         arguments, keywords = self._plan.bind(task)
         try:
             value = self._call(*arguments, **keywords)
@@ -151,7 +159,7 @@ def worker_task(
 
     The task's inputs are bound to the parameters by name and checked against their annotations; a parameter
     annotated `Task` gets the task. A dict or dataclass that the function returns is the output, None an empty
-    one, any other value becomes the output `{"result": value}`; a `TaskResult` is taken as it is.
+    one, any other value becomes the output `{"result": value}`; a `TaskResult` or `TaskInProgress` is taken as it is.
 
     A plain function runs in a thread, an `async def` on the event loop of all async workers. A function of a pybind11
     extension, `worker_task("add")(extension.add)`, gets the inputs by the names of its parameters, and the

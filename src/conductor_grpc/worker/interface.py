@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from conductor_grpc.errors import WorkerDefinitionError
 from conductor_grpc.worker.executor import check_executor
+from conductor_grpc.worker.middleware import check_middleware
 from conductor_grpc.worker.result import TaskResult
+from conductor_grpc.worker.slot_supplier import check_slots
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from conductor_grpc.worker.definition import TaskDefinition
     from conductor_grpc.worker.executor import Executor
+    from conductor_grpc.worker.in_progress import TaskInProgress
     from conductor_grpc.worker.middleware import Middleware
     from conductor_grpc.worker.slot_supplier import SlotSupplier
     from conductor_grpc.worker.task import Task
 
+    Returned = TaskResult | TaskInProgress
+    """What a worker hands back."""
 
 OPTIONS: Final = (
     "concurrency",
@@ -69,6 +74,10 @@ class WorkerInterface(abc.ABC):
     middleware: Sequence[Middleware] = ()
     """What goes around each task of this worker, the first is outermost; the poller's own goes around it. See
     docs/middleware.md."""
+
+    resource_names: Sequence[str] = ()
+    """The poller's resources that it asks for with `current_task().resources[name]`: a poller that has not all of them
+    is not made. Those of a function are known by its parameters, `pool: Resource[Pool]`."""
 
     definition: TaskDefinition | None = None
     """What the server is to know about this task type, see docs/registration.md."""
@@ -133,8 +142,9 @@ class WorkerInterface(abc.ABC):
             )
 
     @abc.abstractmethod
-    def execute(self, task: Task) -> TaskResult | Coroutine[Any, Any, TaskResult]:
-        """Runs one task and returns its result, normally made by `get_task_result_from_task`. May be `async def`.
+    def execute(self, task: Task) -> Returned | Coroutine[Any, Any, Returned]:
+        """Runs one task and returns its result, normally made by `get_task_result_from_task`, or a TaskInProgress. May
+        be `async def`.
 
         Whatever it raises becomes a FAILED result, which the server retries as the task definition says;
         `NonRetryableError` a FAILED_WITH_TERMINAL_ERROR one.
@@ -182,6 +192,8 @@ def check_worker(worker: object) -> WorkerInterface:
             f"worker {name!r} has cancellation_grace {grace!r}, expected a number of seconds of at least 0"
         )
     check_executor(worker)
+    check_slots(worker)
+    check_middleware(worker.middleware, worker)
     _check_definition(worker)
     return worker
 

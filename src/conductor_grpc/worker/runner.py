@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,16 @@ from conductor_grpc.errors import TaskCancelledError, WorkerDefinitionError
 from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES, Attempt, BigIntegers
 from conductor_grpc.worker.context import TaskContext, running
 from conductor_grpc.worker.executor import is_async
+from conductor_grpc.worker.middleware import run_through, run_through_async
+from conductor_grpc.worker.middleware.chain import awaitable
 from conductor_grpc.worker.task import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from conductor_grpc.worker.external_payload import ExternalPayloads
     from conductor_grpc.worker.interface import WorkerInterface
+    from conductor_grpc.worker.middleware import Middleware
     from conductor_grpc.worker.result import TaskResult
 
 __all__ = ["MAX_UPDATE_BYTES", "BigIntegers", "run_to_wire", "run_to_wire_async", "run_worker"]
@@ -41,10 +45,18 @@ def run_worker(
       ids.
 
     A result without ids gets those of the task. The worker's own object is not changed, so it may keep it.
-    An async worker gets an event loop for this one task, so the calling thread must not run one.
+    The worker's own middleware goes around it, and there are no resources. An async worker gets an event loop for this
+    one task, so the calling thread must not run one.
     Thread-safe if the worker is.
     """
-    return run_to_wire(worker, task, worker_id, big_integers=big_integers)[0]
+    middleware = worker.middleware
+    if middleware and task is not None and is_async(worker):
+        context = TaskContext(task)
+        run = run_to_wire_async(
+            worker, task, worker_id, big_integers=big_integers, context=context, middleware=middleware
+        )
+        return asyncio.run(run)[0]
+    return run_to_wire(worker, task, worker_id, big_integers=big_integers, middleware=middleware)[0]
 
 
 def run_to_wire(
@@ -55,12 +67,17 @@ def run_to_wire(
     big_integers: BigIntegers = "error",
     external: ExternalPayloads | None = None,
     context: TaskContext | None = None,
+    middleware: Sequence[Middleware] = (),
 ) -> tuple[TaskResult, bytes]:
     """As `run_worker`, with the serialised UpdateTaskRequest of the result. The worker sees `context`, if given, as its
     `current_task()`.
 
     With `external`, a payload that lies in external storage is fetched for the worker, and an output that is too
     large goes there; where that fails, so does the task (FAILED), and the reason says why.
+
+    `middleware`, checked and with its outermost first, goes around the worker and nothing else: it sees the task with
+    its payloads, and the result before that is encoded. The worker's own is not added to it. What it raises fails the
+    task as if it were the worker's, and the reason names it.
 
     Only encoding tells whether an output can be sent, so the bytes are there anyway and a poller need not
     make them again.
@@ -72,9 +89,14 @@ def run_to_wire(
     attempt = Attempt(task, context, worker_id, big_integers, external)
     try:
         with running(context):
-            returned: object = worker.execute(attempt.prepare())
-            if isinstance(returned, CoroutineType):
-                returned = _to_its_end(worker, returned)
+            task = attempt.prepare()
+            returned: object
+            if middleware:
+                returned = run_through(middleware, worker, context, attempt)
+            else:
+                returned = worker.execute(task)
+                if isinstance(returned, CoroutineType):
+                    returned = _to_its_end(worker, returned)
         return attempt.complete(*attempt.encode(returned))
     except BaseException as error:
         if isinstance(error, TaskCancelledError) and context.cancelled.is_set():
@@ -90,6 +112,7 @@ async def run_to_wire_async(
     big_integers: BigIntegers = "error",
     external: ExternalPayloads | None = None,
     context: TaskContext,
+    middleware: Sequence[Middleware] = (),
 ) -> tuple[TaskResult, bytes]:
     """As `run_to_wire`, for a worker whose `execute` is a coroutine function. The external storage, which blocks, is
     used in a thread.
@@ -102,10 +125,11 @@ async def run_to_wire_async(
     try:
         with running(context):
             task = await asyncio.to_thread(attempt.prepare) if attempt.may_block else attempt.prepare()
-            returned: object = worker.execute(task)
-            if not inspect.isawaitable(returned):
-                raise WorkerDefinitionError(f"execute returned {returned!r:.80}, expected an awaitable: make it async")
-            returned = await returned
+            returned: object
+            if middleware:
+                returned = await run_through_async(middleware, worker, context, attempt)
+            else:
+                returned = await awaitable(worker.execute(task))
         result, wire = attempt.encode(returned)
         if attempt.stores(wire):
             return await asyncio.to_thread(attempt.complete, result, wire)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from conductor_grpc.poller.journal.folder import adopt
+from conductor_grpc.poller.journal.folder import FolderLock, adopt, adopt_below, make_folder
 from conductor_grpc.poller.journal.journal import Journal
 from conductor_grpc.poller.journal.state import Claim, FormerWorker, Outcome, Recovered
 
-__all__ = ["Claim", "FormerWorker", "Journal", "Outcome", "Recovered", "adopt"]
+__all__ = [
+    "Claim",
+    "FolderLock",
+    "FormerWorker",
+    "Journal",
+    "Outcome",
+    "Recovered",
+    "adopt",
+    "adopt_below",
+    "make_folder",
+]

@@ -106,8 +106,9 @@ def append_given_up(folder: Path, record: bytes) -> None:
 
 
 def adopt(folder: Path) -> None:
-    """Take over what killed processes have left in the numbered folders beside this one, which nobody may need again:
-    fewer processes may run from now on. Folders that are in use are left alone.
+    """Take over what killed processes have left in the numbered folders beside this one, and in numbered folders within
+    those and this one, which nobody may need again: fewer processes may run from now on. Folders that are in use are
+    left alone, with all that is in them.
 
     Raises:
         JournalError: The folder itself is in use.
@@ -115,26 +116,57 @@ def adopt(folder: Path) -> None:
     try:
         make_folder(folder)
         with contextlib.closing(FolderLock(folder)):
-            for each in sorted(folder.parent.iterdir()):
-                if each.name.isdecimal() and each != folder and each.is_dir():
-                    _move_files(each, folder)
+            for each in [*_numbered(folder.parent), *_numbered(folder)]:
+                if each != folder:
+                    _take_over(each, folder)
     except OSError as error:
-        logger.warning(
-            "what killed processes may have left in %s cannot be taken over: %s. Their tasks wait for their response "
-            "timeout, or for as many processes as there were then",
-            folder.parent,
-            error,
-        )
+        _cannot_take_over(folder.parent, error)
+
+
+def adopt_below(root: Path, folder: Path) -> None:
+    """Take over into `folder`, one of the numbered folders in `root`, what killed processes have left in `root` itself
+    and in the others. The caller has the lock of `root`.
+
+    Raises:
+        JournalError: The folder is in use.
+    """
+    try:
+        with contextlib.closing(FolderLock(folder)):
+            _move_files(root, folder)
+            for each in _numbered(root):
+                if each != folder:
+                    _take_over(each, folder)
+    except OSError as error:
+        _cannot_take_over(root, error)
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.name.isdecimal() and each.is_dir())
+
+
+def _take_over(source: Path, target: Path) -> None:
+    with contextlib.suppress(JournalError), contextlib.closing(FolderLock(source)):
+        _move_files(source, target)
+        for each in _numbered(source):
+            _take_over(each, target)
 
 
 def _move_files(source: Path, target: Path) -> None:
     # A rename is all or nothing, so a kill at any moment leaves each file in one of the two folders. Each file speaks
     # of turns of tasks that only its own process has had, so the order among those of different folders is of no
     # importance; what was given up comes after what says that it was settled.
-    with contextlib.suppress(JournalError), contextlib.closing(FolderLock(source)):
-        for path in [*journal_files(source), *given_up_files(source)]:
-            path.rename(target / f"journal-{_last_number(target) + 1:09}")
-            logger.info("the journal %s of a killed process is taken over", path)
+    for path in [*journal_files(source), *given_up_files(source)]:
+        path.rename(target / f"journal-{_last_number(target) + 1:09}")
+        logger.info("the journal %s of a killed process is taken over", path)
+
+
+def _cannot_take_over(folder: Path, error: OSError) -> None:
+    logger.warning(
+        "what killed processes may have left in %s cannot be taken over: %s. Their tasks wait for their response "
+        "timeout, or for as many processes as there were then",
+        folder,
+        error,
+    )
 
 
 def _last_number(folder: Path) -> int:

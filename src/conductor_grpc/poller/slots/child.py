@@ -3,77 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import multiprocessing
-import os
-import pickle
-import select
-import signal
-import threading
 import time
-from multiprocessing import connection, resource_tracker
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from conductor_grpc.poller.spawned import START_TIMEOUT, ChildEnded, SpawnedProcess
 from conductor_grpc.worker import child_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from conductor_grpc.poller.slots.run import Outcome, Run
     from conductor_grpc.worker.child_process import ChildSettings
     from conductor_grpc.worker.task import Task
 
 logger = logging.getLogger(__name__)
 
-START_TIMEOUT: Final = 120.0
-"""Seconds that a process gets to import its worker."""
-
-_REAP: Final = 2.0
-"""Seconds until the exit code of a process that has ended must be there."""
-
-_SYS_PIDFD_OPEN: Final = 434
-"""The same on all architectures."""
-
-_SPAWN: Final = multiprocessing.get_context("spawn")
-_starting: Final = threading.Lock()
+_LOOK: Final = 0.05
+"""Seconds after which a wait for its end looks whether its thread still uses it."""
 
 
-class ChildEnded(Exception):  # noqa: N818 - never leaves this room
-    """The process has ended; the text says how: "ended with exit code 3"."""
-
-
-class Child:
+class Child(SpawnedProcess):
     """A process, started at once. One thread runs tasks; `end`, `kill`, `wait` and `close` are for any."""
 
     def __init__(self, name: str, settings: ChildSettings) -> None:
-        ours, theirs = _SPAWN.Pipe()
-        self._connection: connection.Connection[Any, Any] = ours
-        # Not a daemon, which may have no processes of its own.
-        self._process = _SPAWN.Process(target=child_process.main, args=(theirs, settings), name=name, daemon=False)
-        try:
-            # Blocked, so that none comes before the process handles them: the mask is inherited.
-            with _starting, _blocked_signals():
-                self._process.start()
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        assert self._process.pid is not None
-        self._pid = self._process.pid
-        # The end of the process itself, whatever its own children have inherited from it.
-        self._pidfd = _pidfd_open(self._pid)
-        self._wakes = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._lock = threading.Lock()
-        self._busy = False
-        self._open = True
-        self._killed = False
-        self._code: int | None = None
-        self._shown = f"the process {self._pid} of worker {name!r}"
-
-    def __str__(self) -> str:
-        return self._shown
+        super().__init__(child_process.main, settings, name, f"worker {name!r}")
+        self._watches = False
+        self._told_stopping = False
 
     def wait_ready(self) -> None:
         """Wait until it can take tasks.
@@ -83,7 +37,7 @@ class Child:
         """
         deadline = time.monotonic() + START_TIMEOUT
         while (left := deadline - time.monotonic()) > 0:
-            message = self._receive(left)
+            message = self.receive(left)
             if message is None:
                 continue
             if message[0] == child_process.READY:
@@ -111,24 +65,44 @@ class Child:
             self._busy = False
 
     def _run(self, run: Run, task: Task, grace: float) -> Outcome | None:
-        run.cancelled.call_when_set(self._wake)
-        self._send(child_process.TASK, task)
+        run.cancelled.call_when_set(self.wake)
+        stopping = run.context.stopping
+        if not self._watches:  # once, for it is the same for all tasks of a slot
+            self._watches = True
+            stopping.call_when_set(self.wake)
+        lease = run.lease
+        if lease is not None:
+            lease.when_extended = self.wake
+        lease_ends = None if lease is None else lease.ends
+        self.send(child_process.TASK, task, lease_ends)
         kill_at: float | None = None
         killed = False
         while True:
             if run.cancelled.is_set() and kill_at is None:
-                self._send(child_process.CANCEL, run.cancelled.reason)
+                self.send(child_process.CANCEL, run.cancelled.reason)
                 kill_at = time.monotonic() + grace
+            if stopping.is_set() and not self._told_stopping:
+                self._told_stopping = True
+                self.send(child_process.STOPPING, stopping.reason)
+            if lease is not None and (ends := lease.ends) != lease_ends:
+                lease_ends = ends
+                self.send(child_process.LEASE, ends)
             left = None if kill_at is None or killed else max(0.0, kill_at - time.monotonic())
             if left == 0.0:
                 logger.warning("%s is killed: task %s was cancelled %g s ago", self, run.held.task_id, grace)
                 self.kill()
                 killed = True
                 continue
-            message = self._receive(left)
+            message = self.receive(left)
             if message is None:
                 continue
-            return None if message[0] == child_process.GIVEN_UP else (message[1], message[2])
+            if message[0] == child_process.PROGRESS:
+                _note_progress(run, *message[1:])
+                continue
+            if message[0] == child_process.GIVEN_UP:
+                run.cancelled.set(message[1])  # if its poller stops, that was decided there
+                return None
+            return message[1], message[2]
 
     def end(self) -> None:
         """Ask it to end, unless it runs a task. Never blocks for long."""
@@ -137,128 +111,22 @@ class Child:
                 with contextlib.suppress(OSError):
                     self._connection.send((child_process.END,))
 
-    def kill(self) -> None:
-        """End it at once."""
-        with self._lock:
-            if self._open:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-                    self._killed = True
-
-    def wait(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for its end; True if it has ended."""
-        with self._lock:
-            if not self._open:
-                return True
-            ended = select.poll()
-            ended.register(self._pidfd, select.POLLIN)
-        return bool(ended.poll(timeout * 1000))
-
-    def ending(self) -> str:
-        """How it has ended, in words."""
-        code = self._exit_code()
-        if code is None:
-            return "ended"
-        if code >= 0:
-            return f"ended with exit code {code}"
-        words = (signal.strsignal(-code) or "").lower()
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        by_others = -code == signal.SIGKILL and not self._killed
-        hint = ", perhaps out of memory: the kernel's log tells" if by_others else ""
-        return f"was killed by {name} ({words}{hint})"
-
-    def close(self) -> None:
-        """Free what it needs here, once it has ended; harmless where its thread still uses it, which then does."""
-        if not self.wait(_REAP):
-            return
-        self._exit_code()
-        with self._lock:
-            if self._open and not self._busy:
-                self._open = False
-                self._connection.close()
-                os.close(self._pidfd)
-                os.close(self._wakes)
-                with contextlib.suppress(ValueError):
-                    self._process.close()
-
-    def _exit_code(self) -> int | None:
-        # The first one who asks gets it, which may be another thread that starts a process.
-        end = time.monotonic() + _REAP
-        while self._code is None and time.monotonic() < end:
-            with self._lock:
-                if self._open:
-                    self._code = self._process.exitcode
-            if self._code is None:
-                time.sleep(0.01)
-        return self._code
-
-    def _wake(self) -> None:
-        with self._lock:
-            if self._open:  # or the number may be that of another file by now
-                os.eventfd_write(self._wakes, 1)
-
-    def _send(self, *message: object) -> None:
-        # Should the process be gone, the next receive says so.
-        with contextlib.suppress(OSError):
-            self._connection.send(message)
-
-    def _receive(self, timeout: float | None) -> tuple[Any, ...] | None:
-        """The next message that is no log; None if none came in time, or if `_wake` was called.
-
-        Raises:
-            ChildEnded: There will be none.
-        """
-        ready = connection.wait([self._connection, self._pidfd, self._wakes], timeout)
-        if self._wakes in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._wakes)
-        if self._connection in ready:
-            try:
-                message: tuple[Any, ...] = self._connection.recv()
-            except (EOFError, OSError):
-                # It may go on without the pipe, if the worker has closed that.
-                if not self.wait(_REAP):
-                    self.kill()
-                raise ChildEnded(self.ending()) from None
-            if message[0] != child_process.LOG:
-                return message
-            _handle(message[1])
-        elif self._pidfd in ready:
-            raise ChildEnded(self.ending())
-        return None
+    def last_words(self, deadline: float) -> list[str]:
+        """Hear what it says until it has ended, or until `deadline`, by the monotonic clock; it was asked to end.
+        Blocks. Returns which resources it could not close, in words."""
+        errors: list[str] = []
+        with contextlib.suppress(ChildEnded):
+            while (left := deadline - time.monotonic()) > 0 and not (self._busy and self.wait(min(left, _LOOK))):
+                message = None if self._busy else self.receive(left)
+                if message is not None and message[0] == child_process.CLOSED:
+                    errors += [f"{self}: {error}" for error in message[1]]
+        return errors
 
 
-def _pidfd_open(pid: int) -> int:
-    """Raises OSError, also where the kernel has no such call (before Linux 5.3)."""
-    if hasattr(os, "pidfd_open"):
-        return os.pidfd_open(pid)
-    # Pythons that were built for old systems lack it whatever they run on, uv's (python-build-standalone) among them.
-    descriptor = ctypes.CDLL(None, use_errno=True).syscall(_SYS_PIDFD_OPEN, pid, 0)
-    if descriptor < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"pidfd_open, which process workers need (Linux 5.3 or later): {os.strerror(number)}")
-    return int(descriptor)
-
-
-@contextlib.contextmanager
-def _blocked_signals() -> Iterator[None]:
-    resource_tracker.ensure_running()  # which would let them through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, child_process.SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _handle(pickled: bytes) -> None:
-    # No record is worth a task: one that cannot be read here, or that a filter fails at, is told and left.
-    try:
-        record: logging.LogRecord = pickle.loads(pickled)
-        named = logging.getLogger(record.name)
-        if named.isEnabledFor(record.levelno):
-            named.handle(record)
-    except Exception as error:  # noqa: BLE001 - what was pickled is the user's, and so are filters
-        logger.warning("a log record of a worker's process is lost: %s: %s", type(error).__name__, error)
+def _note_progress(run: Run, task_id: str, output: dict[str, object] | None, line: str) -> None:
+    # What comes from a thread that an earlier task has left behind is not this one's.
+    if task_id != run.held.task_id:
+        return
+    run.context.output = output
+    if run.context.report is not None:
+        run.context.report(line)

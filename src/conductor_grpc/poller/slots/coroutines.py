@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from conductor_grpc.poller.lease import LeaseKeeper
     from conductor_grpc.poller.slots.event_loop import EventLoop
     from conductor_grpc.poller.slots.run import Outcome, Run
+    from conductor_grpc.poller.slots.shared_limit import SharedLimit
     from conductor_grpc.poller.slots.slots import SlotsHooks
     from conductor_grpc.worker.interface import WorkerInterface
 
@@ -37,8 +38,9 @@ class AsyncSlots(Slots):
         hooks: SlotsHooks,
         loop: EventLoop,
         leases: LeaseKeeper | None = None,
+        shared: SharedLimit | None = None,
     ) -> None:
-        super().__init__(worker, hooks, leases)
+        super().__init__(worker, hooks, leases, shared)
         self._run = run
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,7 +58,7 @@ class AsyncSlots(Slots):
 
     def _begin(self) -> None:
         """Wake the loop, once for however many tasks; the lock is held."""
-        if self._waiting and len(self._running) < self._concurrency and not self._woken and not self._closed:
+        if self._waiting and not self._woken and not self._closed and self._startable() > 0:
             self._woken = True
             self._loop.call(self._begin_some)
 
@@ -65,12 +67,13 @@ class AsyncSlots(Slots):
             self._woken = False
             if self._closed:
                 return
-            count = min(len(self._waiting), self._concurrency - len(self._running), BATCH)
+            count = min(self._startable(), BATCH)
             runs = [self._take() for _ in range(count)]
             self._begin()
         for run in runs:
             name = f"{self._worker.task_definition_name} {run.held.task_id}"
-            task = self._loop.create_task(self._main(run), name)
+            # An asyncio task copies the context in which it is made.
+            task = self._variables.run(self._loop.create_task, self._main(run), name)
             with self._lock:
                 self._tasks.add(task)
             task.add_done_callback(self._ended)

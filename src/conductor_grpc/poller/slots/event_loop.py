@@ -9,17 +9,20 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.poller.rarely import Rarely
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable, Coroutine
 
     from conductor_grpc.poller.part import DeathHandler
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 END_GRACE: Final = 1.0
 """Seconds that coroutines get to end when the loop is stopped and cancels them."""
@@ -71,6 +74,10 @@ class EventLoop(BackgroundPart):
         except RuntimeError:  # it is closed
             return False
         return True
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Have the loop run this, from any other thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Called on the loop. The caller must keep the task, since the loop does not."""

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import atexit
 import logging
-import multiprocessing.process
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from conductor_grpc.errors import WorkerDefinitionError, WorkerProcessError
-from conductor_grpc.poller.slots.child import Child, ChildEnded
+from conductor_grpc.errors import WorkerProcessError
+from conductor_grpc.poller.slots.child import Child
+from conductor_grpc.poller.spawned import ChildEnded, check_main_module, log_levels
 from conductor_grpc.worker.attempt import Attempt
-from conductor_grpc.worker.child_process import ChildSettings, pickled
+from conductor_grpc.worker.child_process import ChildSettings, pickled, pickled_middleware, pickled_resources
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from conductor_grpc.poller.slots.run import Outcome, Run
     from conductor_grpc.worker.attempt import BigIntegers
     from conductor_grpc.worker.external_payload import ExternalPayloads
     from conductor_grpc.worker.interface import WorkerInterface
+    from conductor_grpc.worker.middleware import Middleware
+    from conductor_grpc.worker.resources import ResourceFactory
     from conductor_grpc.worker.task import Task
 
 logger = logging.getLogger(__name__)
@@ -42,21 +46,29 @@ class ProcessRunner:
     """
 
     def __init__(
-        self, worker: WorkerInterface, worker_id: str, big_integers: BigIntegers, external: ExternalPayloads | None
+        self,
+        worker: WorkerInterface,
+        worker_id: str,
+        big_integers: BigIntegers,
+        external: ExternalPayloads | None,
+        middleware: Sequence[Middleware] = (),
+        resources: Mapping[str, ResourceFactory] | None = None,
     ) -> None:
         """
         Raises:
             WorkerDefinitionError: The worker cannot be pickled; or this is one of those processes itself, since the
                 program's main module starts a poller when it is imported.
         """
-        if getattr(multiprocessing.process.current_process(), "_inheriting", False):
-            raise WorkerDefinitionError(
-                f"a process for worker {worker.task_definition_name!r} has imported the program's main module, and that"
-                ' starts a poller again: put it under if __name__ == "__main__":'
-            )
-        package = __name__.partition(".")[0]
-        levels = {name: logging.getLogger(name).getEffectiveLevel() for name in ("", package)}
-        self._settings = ChildSettings(pickled(worker), worker_id, big_integers, levels)
+        check_main_module(repr(worker.task_definition_name))
+        self._settings = ChildSettings(
+            pickled(worker),
+            worker_id,
+            big_integers,
+            log_levels(),
+            pickled_middleware(middleware, worker),
+            pickled_resources(resources or {}, worker),
+            worker.concurrency,
+        )
         self._name = worker.task_definition_name
         self._grace = worker.cancellation_grace
         self._external = external
@@ -85,19 +97,22 @@ class ProcessRunner:
         for child in children:
             child.end()
 
-    def close(self, deadline: float | None = None) -> None:
+    def close(self, deadline: float | None = None) -> list[str]:
         """As `end`, and wait for it until `deadline`, by the monotonic clock (None: CLOSE_GRACE seconds from now), when
-        those that still run are killed."""
+        those that still run are killed. Returns what could not be closed there, in words."""
         self.end()
         deadline = time.monotonic() + CLOSE_GRACE if deadline is None else deadline
         with self._lock:
             children = list(self._children)
+        errors = []
         for child in children:
-            if not child.wait(max(0.0, deadline - time.monotonic())):
+            errors += child.last_words(deadline)
+            if not child.wait(0):
                 logger.warning("%s has not ended and is killed", child)
                 child.kill()
             self._forget(child)
         atexit.unregister(self.kill)
+        return errors
 
     def kill(self) -> None:
         """End all processes at once."""

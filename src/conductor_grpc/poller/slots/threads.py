@@ -11,6 +11,7 @@ from conductor_grpc.poller.slots.slots import Slots
 if TYPE_CHECKING:
     from conductor_grpc.poller.lease import LeaseKeeper
     from conductor_grpc.poller.slots.run import Run, Runner
+    from conductor_grpc.poller.slots.shared_limit import SharedLimit
     from conductor_grpc.poller.slots.slots import SlotsHooks
     from conductor_grpc.worker.interface import WorkerInterface
 
@@ -21,9 +22,14 @@ class ThreadSlots(Slots):
     """Each slot is a thread, started when it is first needed."""
 
     def __init__(
-        self, worker: WorkerInterface, run: Runner, hooks: SlotsHooks, leases: LeaseKeeper | None = None
+        self,
+        worker: WorkerInterface,
+        run: Runner,
+        hooks: SlotsHooks,
+        leases: LeaseKeeper | None = None,
+        shared: SharedLimit | None = None,
     ) -> None:
-        super().__init__(worker, hooks, leases)
+        super().__init__(worker, hooks, leases, shared)
         self._run = run
         self._work = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
@@ -47,12 +53,12 @@ class ThreadSlots(Slots):
         Only one at a time is on its way, and it wakes the next when it takes its task. With tasks that take no
         time a single thread then does them all, instead of dozens that wake up to fight over the interpreter.
         """
-        if not self._waiting or self._waking or self._closed:
+        if not self._waiting or self._waking or self._closed or self._startable() <= 0:
             return
         if self._idle_threads:
             self._waking = True
             self._work.notify()
-        elif len(self._threads) < self._concurrency:
+        elif len(self._threads) < self.maximum:
             name = f"{self._worker.task_definition_name}-{len(self._threads)}"
             thread = threading.Thread(target=self._main, name=name, daemon=True)
             try:
@@ -70,14 +76,14 @@ class ThreadSlots(Slots):
             woken = True  # by whoever started this thread
             while (run := self._next(woken)) is not None:
                 woken = False
-                self._finish(run, self._run(run))
+                self._finish(run, self._variables.copy().run(self._run, run))
         except BaseException as error:
             logger.critical("a thread of worker %r died", self._worker.task_definition_name, exc_info=True)
             self._hooks.on_death(threading.current_thread().name, error)
 
     def _next(self, woken: bool) -> Run | None:
         with self._work:
-            while not self._waiting or self._closed:
+            while self._closed or self._startable() <= 0:
                 if woken:
                     self._waking = False
                 if self._closed:
