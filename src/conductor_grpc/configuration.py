@@ -122,6 +122,10 @@ class Configuration:
     one of its own. Default: from the environment, `CONDUCTOR_GRPC_JOURNAL`, else None, no journal; "" is None
     whatever the environment says. Relative to the folder of now, made when a poller starts."""
 
+    crash_limit: int | None
+    """With a journal: with how many processes a task may be when they die before it fails, as an attempt that counts,
+    and is not handed back once more; at least 1. None: no limit, so one that kills its process does so for ever."""
+
     external_payload_storage: ExternalPayloadStorage | None
     """Where payloads lie that are too large for a message; the server must be configured to use the same place.
     None: an output that the server would not take, and an input that lies elsewhere, fail their task."""
@@ -157,6 +161,7 @@ class Configuration:
         cancellation_check: float | None = 5.0,
         call_timeout: float = 30.0,
         journal: str | Path | None = None,
+        crash_limit: int | None = 3,
         external_payload_storage: ExternalPayloadStorage | None = None,
         external_payload_threshold: int = SERVER_PAYLOAD_THRESHOLD,
         external_payload_limit: int = SERVER_PAYLOAD_LIMIT,
@@ -189,6 +194,7 @@ class Configuration:
             ),
             "call_timeout": _seconds("call_timeout", call_timeout, zero=False),
             "journal": _folder("journal", os.environ.get(JOURNAL_VARIABLE) if journal is None else journal),
+            "crash_limit": None if crash_limit is None else _whole("crash_limit", crash_limit, 1, None),
             "external_payload_storage": _storage(external_payload_storage),
             "external_payload_threshold": _whole("external_payload_threshold", external_payload_threshold, 1, None),
             "external_payload_limit": _whole("external_payload_limit", external_payload_limit, 1, None),

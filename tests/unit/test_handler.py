@@ -16,7 +16,7 @@ import pytest
 from handler_stage import Stage, pids, processes, staged, temporary_in
 from waiting import end_of, wait_for
 
-from conductor_grpc import DrainReport, JournalError, PollerError, Task, WorkerDefinitionError
+from conductor_grpc import DrainReport, JournalError, PollerError, Task, TaskStatus, WorkerDefinitionError
 from conductor_grpc.handler import seat as seat_module
 from conductor_grpc.handler.folders import HandlerFolders
 from conductor_grpc.poller.journal import Journal
@@ -292,3 +292,15 @@ def test_forwarded_logs_carry_the_name_of_the_process(stage: Stage, caplog: pyte
         handler.start_processes()
     said = [record for record in caplog.records if record.processName == "pid-0"]
     assert any("polling" in record.getMessage() for record in said)
+
+
+def test_a_task_that_kills_its_process_each_time_fails_in_the_end(stage: Stage) -> None:
+    stage.register("crash")
+    with stage.handler([handler_workers.crash]) as handler:
+        handler.start_processes()
+        deadly = stage.start("crash", 3)
+        wait_for(lambda: stage.task(deadly).status is TaskStatus.FAILED, 60)
+        assert stage.task(deadly).reason_for_incompletion.startswith("3 processes in a row died while they had this")
+        assert stage.task(deadly).poll_count == 3
+        wait_for(lambda: processes(handler)[0].state == "running")
+    assert handler.stop_processes().restarts == 3

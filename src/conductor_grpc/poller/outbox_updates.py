@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 from dataclasses import dataclass
@@ -88,21 +89,40 @@ def hand_back(
         status=TaskResultStatus.IN_PROGRESS,
         worker_id=held.worker_id,
     )
+    with contextlib.suppress(Exception):  # the task is the worker's, which may have put anything there, or does so now
+        result.reason_for_incompletion = str(task.reason_for_incompletion)
+    return Update(held, purpose, _keeping_output(result, task, output), repeatable=False)
+
+
+def failure(task: Task, reason: str) -> Update:
+    """The update that fails a task in the place of its worker; the output that it has so far stays."""
+    held = without_payload(task)
+    result = TaskResult(
+        workflow_instance_id=held.workflow_instance_id,
+        task_id=held.task_id,
+        status=TaskResultStatus.FAILED,
+        reason_for_incompletion=reason,
+        worker_id=held.worker_id,
+    )
+    return Update(held, Purpose.RESULT, _keeping_output(result, task, None), repeatable=True)
+
+
+def _keeping_output(result: TaskResult, task: Task, output: dict[str, object] | None) -> bytes:
+    """The request of this result with `output`, or else what the task came with, unless the server would refuse that."""
     try:
-        result.reason_for_incompletion = task.reason_for_incompletion
         if output is None and task.external_output_payload_storage_path:  # where it stays, also if it was fetched
             result.external_output_payload_storage_path = task.external_output_payload_storage_path
         else:
             result.output_data = dict(task.output_data if output is None else output)
         wire = result.to_wire("string") + _output_message(task)
         if len(wire) <= MAX_UPDATE_BYTES:
-            return Update(held, purpose, wire, repeatable=False)
+            return wire
         why = f"the update would have {len(wire):,} bytes, and the server takes {MAX_UPDATE_BYTES:,} at most"
-    except Exception as error:  # noqa: BLE001 - the task is the worker's, which may have put anything there, or does so now
+    except Exception as error:  # noqa: BLE001 - as above
         why = str(error)
-    logger.warning("task %s is handed back without the output that it has so far: %s", held.task_id, why)
-    result.reason_for_incompletion, result.output_data = "", {}
-    return Update(held, purpose, result.to_wire("string"), repeatable=False)
+    logger.warning("task %s goes back without the output that it has so far: %s", result.task_id, why)
+    result.external_output_payload_storage_path, result.output_data = "", {}
+    return result.to_wire("string")
 
 
 def _output_message(task: Task) -> bytes:

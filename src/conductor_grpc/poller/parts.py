@@ -135,7 +135,15 @@ class Parts:
         if rest is not None:
             reclaim = RestReclaim(rest, TaskIndex(channel), self._finder, self.custody)
         if self.journal is not None:
-            self.recovery = Recovery(self.journal, self.custody, self.outbox, reclaim, self._finder, self._on_death)
+            self.recovery = Recovery(
+                self.journal,
+                self.custody,
+                self.outbox,
+                reclaim,
+                self._finder,
+                self._on_death,
+                configuration.crash_limit,
+            )
         if any(each.register for each in self._declared):
             registrar = Registrar(configuration, channel=channel, rest=rest)
             self.registration = WorkerRegistration(self._declared, registrar, self._on_death)
@@ -245,7 +253,7 @@ class Parts:
 
     def _close_executors(self, executors: Executors) -> None:
         # After the last result was sent, so that one that hangs when it is closed keeps none from the server.
-        errors = executors.close(self._deadline.remaining())
+        errors = executors.close(self._deadline.remaining)
         self.report = dataclasses.replace(self.report, close_errors=tuple(errors))
 
     # -- how they are made --

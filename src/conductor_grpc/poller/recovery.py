@@ -17,7 +17,7 @@ from conductor_grpc.poller import planner
 from conductor_grpc.poller.custody import ANY
 from conductor_grpc.poller.intake import LOOK_AGAIN, LOST_FOR_GOOD, SETTLING
 from conductor_grpc.poller.outbox_truth import PASSING
-from conductor_grpc.poller.outbox_updates import Purpose, Update, hand_back
+from conductor_grpc.poller.outbox_updates import Purpose, Update, failure, hand_back
 from conductor_grpc.poller.part import BackgroundPart
 from conductor_grpc.poller.rarely import Rarely
 from conductor_grpc.poller.sources import Unreadable
@@ -79,8 +79,10 @@ class Recovery(BackgroundPart):
         reclaim: Reclaim,
         finder: TaskFinder,
         on_death: DeathHandler,
+        crash_limit: int | None = None,
     ) -> None:
         super().__init__("conductor-recovery", on_death)
+        self._crash_limit = crash_limit
         self._journal = journal
         self._custody = custody
         self._outbox = outbox
@@ -204,9 +206,29 @@ class Recovery(BackgroundPart):
             and task.worker_id == claim.worker_id
             and claim.poll_count in (task.poll_count, ANY)
         ):
-            self._put(hand_back(task))
+            self._hand_back_or_fail(task, claim)
         else:
             self._journal.settled(claim.key)
+
+    def _hand_back_or_fail(self, task: Task, claim: Claim) -> None:
+        times = self._journal.crashed(claim)
+        if self._crash_limit is None or times < self._crash_limit:
+            self._put(hand_back(task))
+            return
+        logger.error(
+            "task %s of type %r is failed: %d processes have died with it, and it may be what kills them",
+            task.task_id,
+            claim.task_type,
+            times,
+        )
+        self._put(
+            failure(
+                task,
+                f"{times} processes in a row died while they had this task, so it may be what kills them; what they"
+                ' printed on stderr, or the kernel\'s log, says more. A worker with executor="process" survives such'
+                " tasks, and Configuration(crash_limit=...) allows more attempts",
+            )
+        )
 
     def _hand_back_unseen(self, claim: Claim, error: Failure) -> None:
         """Hand a task back though nobody can see whose it is.

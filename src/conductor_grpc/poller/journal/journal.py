@@ -47,6 +47,9 @@ INTEGERS_KEPT: Final = 30 * 86_400.0
 more, so after that it is tried over gRPC again, at a start. If it still carries some, that costs one batch, which
 reclaim finds, and it is noted anew."""
 
+CRASHES_KEPT: Final = 7 * 86_400.0
+"""Seconds for which it is remembered that a process died with a task."""
+
 INTEGERS_NOTED_AGAIN: Final = 86_400.0
 """Seconds after which integers of a type that is known for them are worth another note."""
 
@@ -58,7 +61,8 @@ _FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Journal(BackgroundPart):
-    """What must survive the death of the process: claims, outcomes, worker ids, types that carry integers.
+    """What must survive the death of the process: claims, outcomes, worker ids, types that carry integers,
+    and with which tasks processes have died.
 
     Every change is appended to a file, by one `write` in the thread that makes it: what the kernel has, a killed
     process cannot lose, so a result that was journaled is never worked out twice. Only a power cut or a kernel
@@ -173,6 +177,14 @@ class Journal(BackgroundPart):
         else:
             self.settled(key)
 
+    def crashed(self, claim: Claim) -> int:
+        """Note that a process has died with this task, or ended without having got rid of it; how often that has
+        happened. Once for each time that the server has handed it out."""
+        with self._lock:
+            times, record = self._state.crash(claim, time.time_ns() // 1_000_000)
+        self._append(record)
+        return times
+
     def flush(self) -> None:
         """Write and sync everything noted so far. Blocks."""
         with self._lock:
@@ -274,7 +286,9 @@ class Journal(BackgroundPart):
             files = [*journal_files(self.folder), *given_up]
             damaged = {path for path in files if not self._read(path)}
             with self._lock:
-                self._state.forget_integer_types(time.time_ns() // 1_000_000 - int(INTEGERS_KEPT * 1000))
+                now_ms = time.time_ns() // 1_000_000
+                self._state.forget_integer_types(now_ms - int(INTEGERS_KEPT * 1000))
+                self._state.forget_crashes(now_ms - int(CRASHES_KEPT * 1000))
             self._move_to_new_file(damaged)
             _remove(given_up, damaged)
         except BaseException:

@@ -27,6 +27,7 @@ class Kind(bytes, enum.Enum):
     OUTCOME = b"O"
     SETTLED = b"S"
     INTEGERS = b"I"
+    CRASH = b"X"
 
 
 _KINDS: Final = {kind.value: kind for kind in Kind}

@@ -46,6 +46,17 @@ class Outcome(NamedTuple):
     """The serialised UpdateTaskRequest."""
 
 
+class Crash(NamedTuple):
+    """A task that was here each time when a process died, or ended without having got rid of it."""
+
+    task_id: str
+    poll_count: int
+    """As it was the last time."""
+    times: int
+    noted_ms: int
+    """The last time, in epoch milliseconds."""
+
+
 class FormerWorker(NamedTuple):
     """A worker id under which an earlier run has polled."""
 
@@ -82,6 +93,7 @@ class State:
         self._workers: dict[str, FormerWorker] = {}
         self._integer_types: dict[str, int] = {}
         """When each was noted, in epoch milliseconds."""
+        self._crashes: dict[str, Crash] = {}
 
     def add_worker(self, worker: FormerWorker) -> bytes:
         self._workers[worker.worker_id] = worker
@@ -103,6 +115,19 @@ class State:
         """For `records` and `recovered`; there is no record that says so."""
         self._integer_types = {name: noted for name, noted in self._integer_types.items() if noted >= before_ms}
 
+    def crash(self, claim: Claim, noted_ms: int) -> tuple[int, bytes]:
+        """How often a process has died with this task; the record is empty where this time is noted already."""
+        known = self._crashes.get(claim.task_id)
+        if known is not None and known.poll_count == claim.poll_count:
+            return known.times, b""
+        crash = Crash(claim.task_id, claim.poll_count, 1 if known is None else known.times + 1, noted_ms)
+        self._crashes[claim.task_id] = crash
+        return crash.times, _crash_record(crash)
+
+    def forget_crashes(self, before_ms: int) -> None:
+        """As `forget_integer_types`."""
+        self._crashes = {name: crash for name, crash in self._crashes.items() if crash.noted_ms >= before_ms}
+
     def claim(self, claims: Iterable[Claim]) -> bytes:
         added = {claim.key: claim for claim in claims}
         self._claims.update(added)
@@ -122,7 +147,8 @@ class State:
     def settle(self, key: Key) -> None:
         """`settled_record` is its record, for many at once."""
         self._claims.pop(key, None)
-        self._outcomes.pop(key, None)
+        if self._outcomes.pop(key, None) is not None:
+            self._crashes.pop(key[0], None)  # it was run after all
 
     def apply(self, kind: Kind, payload: bytes) -> None:
         """Make the change that a record tells of. Raises ValueError or TypeError if it makes no sense."""
@@ -140,6 +166,9 @@ class State:
             self.add_worker(FormerWorker(*value))
         elif kind is Kind.FORGET_WORKER:
             self.forget_worker(value)
+        elif kind is Kind.CRASH:
+            crash = Crash(*value)
+            self._crashes[crash.task_id] = crash
         else:
             task_type, noted_ms = value
             self.add_integer_type(task_type, noted_ms)
@@ -148,7 +177,7 @@ class State:
         """All that is known, as records; of this moment, whatever changes while they are written."""
         workers, types = list(self._workers.values()), list(self._integer_types.items())
         claims, outcomes = list(self._claims.values()), list(self._outcomes.values())
-        return _records(workers, types, claims, outcomes)
+        return _records(workers, types, list(self._crashes.values()), claims, outcomes)
 
     def recovered(self) -> Recovered:
         return Recovered(
@@ -164,12 +193,18 @@ def settled_record(keys: Iterable[Key]) -> bytes:
 
 
 def _records(
-    workers: list[FormerWorker], types: list[tuple[str, int]], claims: list[Claim], outcomes: list[Outcome]
+    workers: list[FormerWorker],
+    types: list[tuple[str, int]],
+    crashes: list[Crash],
+    claims: list[Claim],
+    outcomes: list[Outcome],
 ) -> Iterator[bytes]:
     for worker in workers:
         yield encode(Kind.WORKER, json.dumps(worker).encode())
     for task_type, noted_ms in types:
         yield _integers_record(task_type, noted_ms)
+    for crash in crashes:
+        yield _crash_record(crash)
     if claims:
         yield _claims_record(claims)
     for outcome in outcomes:
@@ -178,6 +213,10 @@ def _records(
 
 def _integers_record(task_type: str, noted_ms: int) -> bytes:
     return encode(Kind.INTEGERS, json.dumps([task_type, noted_ms]).encode())
+
+
+def _crash_record(crash: Crash) -> bytes:
+    return encode(Kind.CRASH, json.dumps(crash).encode())
 
 
 def _claims_record(claims: Iterable[Claim]) -> bytes:
