@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,15 @@ def _connected() -> Pool:
 def stuck_open() -> Iterator[Pool]:
     yield Pool("stuck")
     raise OSError("it does not close")
+
+
+def slow_open() -> Iterator[int]:
+    note("opening")
+    go = Path(os.environ[LEDGER]).with_name("go")
+    while not go.exists():
+        time.sleep(0.01)
+    yield 1
+    note("closed")
 
 
 @worker_task("ask")

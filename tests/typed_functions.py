@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conductor_grpc import Task
-from conductor_grpc.worker.binding import plan_binding
+from conductor_grpc.worker.inputs.binding import plan_binding
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -76,9 +76,10 @@ if TYPE_CHECKING:
         worker_task,
     )
     from conductor_grpc.worker.definition import TaskDefinition
-    from conductor_grpc.worker.machine_load import Load
-    from conductor_grpc.worker.resource_slots import ResourceBasedSlots
-    from conductor_grpc.worker.slot_supplier import FixedSlots, SlotSupplier, SlotUse
+    from conductor_grpc.worker.inputs.schema import input_schema, output_schema
+    from conductor_grpc.worker.slots.machine_load import Load
+    from conductor_grpc.worker.slots.resource_based import ResourceBasedSlots
+    from conductor_grpc.worker.slots.supplier import FixedSlots, SlotSupplier, SlotUse
 
     __version__: str
 
@@ -162,6 +163,8 @@ __all__ = [
     "current_task",
     "get_cmake_dir",
     "get_include",
+    "input_schema",
+    "output_schema",
     "rate_limit",
     "timing",
     "worker_task",
@@ -241,14 +244,16 @@ _HOMES = {
     "current_task": "worker",
     "get_cmake_dir": "headers",
     "get_include": "headers",
+    "input_schema": "worker.inputs.schema",
+    "output_schema": "worker.inputs.schema",
     "rate_limit": "worker",
     "timing": "worker",
     "worker_task": "worker",
-    "FixedSlots": "worker.slot_supplier",
-    "SlotSupplier": "worker.slot_supplier",
-    "SlotUse": "worker.slot_supplier",
-    "ResourceBasedSlots": "worker.resource_slots",
-    "Load": "worker.machine_load",
+    "FixedSlots": "worker.slots.supplier",
+    "SlotSupplier": "worker.slots.supplier",
+    "SlotUse": "worker.slots.supplier",
+    "ResourceBasedSlots": "worker.slots.resource_based",
+    "Load": "worker.slots.machine_load",
 }
 
 _MODULES = ("clients", "configuration", "definitions", "errors", "payload", "pb", "poller", "transport", "worker")

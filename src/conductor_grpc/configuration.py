@@ -234,6 +234,19 @@ class Configuration:
             logger.addHandler(handler)
 
 
+def configured(configuration: Configuration | None) -> Configuration:
+    """The one given, or one from the environment.
+
+    Raises:
+        ConfigurationError: That is something else, or the environment has no usable value.
+    """
+    if configuration is None:
+        return Configuration()
+    if not isinstance(configuration, Configuration):
+        raise ConfigurationError(f"configuration is {configuration!r:.80}, expected a Configuration(...), or None")
+    return configuration
+
+
 def _resolve_addresses(target: str | None, base_url: str | None) -> tuple[str, str | None]:
     if target is None:
         target = os.environ.get(TARGET_VARIABLE) or None

@@ -68,7 +68,10 @@ FEATURES: Final = {
         Feature("TLS, client certificates, keys", "and tokens, each refusal with an error of its own", "security.md"),
         Feature("Keepalive, reconnection", "a server that goes away or stops answering is found again"),
         Feature("Health endpoint", "`/livez` and `/readyz` say why in JSON", "metrics.md#the-endpoint"),
-        Feature("Command line", "`conductor-grpc run`, `apply`, `start`, `status`, `server`, `demo`"),
+        Feature(
+            "Command line",
+            "`conductor-grpc` with `run`, `apply`, `start`, `status`, `doctor`, `schema`, `server`, `demo`",
+        ),
         Feature("Domains", "per worker or for all"),
         Feature(
             "Rate limiting by the client", "`rate_limit(per_second)`, per worker or for all", "middleware.md#built-in"
@@ -128,8 +131,8 @@ FEATURES: Final = {
         Feature("conductor-python: embedding in an application", "`with TaskPoller(workers):` in any thread"),
         Feature(
             "conductor-python: worker settings by environment",
-            "A setting that no code shows is hard to find; `Configuration` has a few, under documented names.",
-            absent=True,
+            "concurrency, domain, lease, grace, registration, pause: by type or for all; what is wrong is told",
+            "executors.md#options-by-environment-variables",
         ),
         Feature("conductor-python: client configuration and its environment", "read once, at construction"),
         Feature("conductor-python: import without side effects", "no handler, no start method, no variable is set"),

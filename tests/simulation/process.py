@@ -84,6 +84,8 @@ class Process:
                 self._spawn(self._flush(poller._parts.journal))
                 poller._parts.recovery.send_outcomes()
                 self._spawn(self._recover(poller._parts.recovery))
+                intake = self.lane.intake
+                poller._parts.journal.worker(intake.worker_id, intake.task_type, self.lane.domain)
             poller._started = True
             self.lane.intake._run()
         if self._stopping is not None:

@@ -176,6 +176,14 @@ def test_run_with_a_wrong_concurrency(tmp_path: Path, monkeypatch: pytest.Monkey
     assert said in result.stderr
 
 
+def test_run_with_a_worker_that_needs_a_resource(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    code = "from conductor_grpc import Resource, worker_task\n@worker_task('t')\ndef a(pool: Resource[str]): pass\n"
+    (tmp_path / "needing_workers.py").write_text(code)
+    line = only_line(run("run", str(tmp_path / "needing_workers.py"), *NOBODY))
+    assert line.startswith("Error: worker 't' needs the resource 'pool', and `run` opens none: write a main")
+
+
 def test_run_with_a_module_that_is_not_there() -> None:
     assert "no module named 'surely_not_there'" in only_line(run("run", "surely_not_there", *NOBODY))
 

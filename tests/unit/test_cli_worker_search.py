@@ -108,6 +108,8 @@ def test_a_file_imports_its_neighbours(folder: Path) -> None:
         ("nowhere/workers.py", r"there is no file .*nowhere/workers\.py$"),
         ("package.wrong", r"no module named 'package\.wrong' .*did you mean package\.wrongs\?"),
         ("good_workers:idel", r"good_workers has no 'idel' \(did you mean idle\?\)"),
+        ("good_workers:xyz", r"good_workers has no 'xyz'; its workers are \w+"),
+        ("package:xyz", r"package has no 'xyz'; it is a package, so name a module of it: package\.\w+"),
         ("good_workers:number", r"7 is not a worker: expected an instance of WorkerInterface"),
         ("good_workers:Idle", r"is not a worker: give an instance, Idle\('task_definition_name'\)"),
         ("good_workers:make_nothing", r"good_workers:make_nothing\(\) returned None, expected a worker"),

@@ -108,6 +108,7 @@ def test_the_environment_is_read_at_construction_only(monkeypatch: pytest.Monkey
         ({"target": "http://localhost:8080/api"}, ["base_url", "8090"]),
         ({"target": "grpc://conductor"}, ["'conductor:8090'"]),
         ({"target": "conductor"}, ["'conductor' has no port", "'conductor:8090'"]),
+        ({"target": "8090"}, ["'8090' has no port", "'localhost:8090'"]),
         ({"target": "[::1]"}, ["no port", "'[::1]:8090'"]),
         ({"target": "conductor:"}, ["no port", "'conductor:8090'"]),
         ({"target": "::1:8090"}, ["'::1' is not a host name", "brackets"]),

@@ -47,6 +47,7 @@ from conductor_grpc.pb.services import (
     task_service_pb2,
     workflow_service_pb2,
 )
+from conductor_grpc.poller.journal.folder import FolderLock
 from conductor_grpc.poller.journal.records import FILE_HEADER, Kind, encode
 from conductor_grpc.server import EmbeddedServer
 from conductor_grpc.transport.reflection import REFLECTION
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conductor_grpc.payload.external import PayloadKind
+    from conductor_grpc.poller.journal.state import State
     from conductor_grpc.worker import WorkerInterface
 
 TYPE = "doctored"
@@ -351,6 +353,25 @@ def test_what_an_earlier_run_has_left_is_noted_and_stays(tmp_path: Path) -> None
     before = file.read_bytes()
     assert codes(journal.check(setup(journal=tmp_path))) == [("note", "journal.unfinished")]
     assert file.read_bytes() == before
+
+
+def test_a_worker_that_starts_meanwhile_gets_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = encode(Kind.CLAIMS, b'[["id",1,"workflow","type","me/1"]]')
+    (tmp_path / "journal-000000001").write_bytes(FILE_HEADER + claim)
+    held: list[FolderLock] = []
+    read = journal._read
+
+    def starting(path: Path, state: State) -> int:
+        held.append(FolderLock(tmp_path))
+        return read(path, state)
+
+    monkeypatch.setattr(journal, "_read", starting)
+    try:
+        assert codes(journal.check(setup(journal=tmp_path))) == [("warning", "journal.in-use")]
+        assert len(held) == 1
+    finally:
+        for each in held:
+            each.close()
 
 
 def test_integers_that_the_journal_knows_of_need_rest(tmp_path: Path) -> None:

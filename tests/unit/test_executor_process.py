@@ -263,7 +263,7 @@ def test_a_process_that_the_end_of_the_program_kills_fails_no_task(tmp_path: Pat
     thread.join(20)
     assert outcomes == [None]
     assert runner(a_run(value=str(tmp_path))) is None, "nor does one that comes later"
-    runner.close()
+    runner.close(lambda: 2.0)
 
 
 def test_a_python_without_pidfd_open_asks_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +277,7 @@ def test_a_python_without_pidfd_open_asks_the_kernel(monkeypatch: pytest.MonkeyP
         assert outcome is not None
         assert "was killed by SIGKILL" in outcome[0].reason_for_incompletion
     finally:
-        runner.close()
+        runner.close(lambda: 2.0)
 
 
 def a_run(**inputs: object) -> Run:

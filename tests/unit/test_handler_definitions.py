@@ -16,13 +16,14 @@ from conductor_grpc import (
     ConfigurationError,
     PollerError,
     TaskHandler,
+    TaskPoller,
     WorkerDefinitionError,
     worker_task,
 )
 from conductor_grpc.worker import discovery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NOWHERE = Configuration("", target="localhost:1")
@@ -102,6 +103,8 @@ def test_an_entry_point_without_workers_is_named(monkeypatch: pytest.MonkeyPatch
         ({}, "there are no workers: give a list"),
         ({"workers": []}, "there are no workers"),
         ({"workers": handler_workers.pid}, "expected a list"),
+        ({"workers": "shop.workers"}, r"workers is 'shop\.workers', expected a list: workers=\[my_worker\]"),
+        ({"workers": NOWHERE}, r"workers is Configuration\(.*, expected a list"),
         ({"modules": "one"}, "modules is 'one', expected a list"),
         ({"workers": [7]}, "7 is not a worker"),
         ({"workers": [handler_workers.Unpicklable()]}, r"'unpicklable' cannot be sent to another process.*lock"),
@@ -124,6 +127,16 @@ class LockedStorage:
     def upload(self, *_: object) -> None: ...
 
     def download(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("made", [TaskPoller, TaskHandler])
+def test_settings_of_another_kind_are_named(made: Callable[..., object]) -> None:
+    with pytest.raises(ConfigurationError, match=r"configuration is 'here:8090', expected a Configuration\(\.\.\.\)"):
+        made([handler_workers.pid], "here:8090")
+    with pytest.raises(
+        ConfigurationError, match=r"metrics_settings is \{'directory': '\.'\}, expected a MetricsSettings"
+    ):
+        made([handler_workers.pid], NOWHERE, metrics_settings={"directory": "."})
 
 
 def test_a_configuration_that_cannot_travel_is_refused() -> None:

@@ -238,6 +238,39 @@ def test_an_async_middleware_that_fails_fails_the_task_by_its_name() -> None:
     assert (result.status, result.reason_for_incompletion) == (FAILED, "middleware 'audit' failed: ValueError: full")
 
 
+def test_what_the_worker_has_logged_stays_when_a_middleware_fails() -> None:
+    def audit(context: TaskContext, call_next: CallNext) -> TaskResult:
+        call_next(context)
+        context.add_log("third")
+        raise ValueError("full")
+
+    @worker_task("logs")
+    def logs() -> TaskResult:
+        current_task().add_log("first")
+        result = TaskResult(status=COMPLETED)
+        result.log("second")
+        return result
+
+    result = call_worker(logs, middleware=[audit])
+    assert {each.log for each in result.logs[:-1]} == {"first", "second", "third"}
+
+
+class ForgottenAsync(WorkerInterface):
+    """Has a plain `execute` that returns a coroutine."""
+
+    def execute(self, task: Task) -> TaskResult:
+        async def work() -> str:
+            return task.task_id
+
+        return work()  # type: ignore[return-value]
+
+
+def test_a_coroutine_that_nobody_awaits_is_told_as_without_middleware() -> None:
+    result = call_worker(ForgottenAsync("forgotten"), middleware=[timing()])
+    text = "WorkerDefinitionError: execute returned a coroutine, expected a TaskResult: make it `async def execute`"
+    assert result.reason_for_incompletion == text
+
+
 def forgetful(context: TaskContext, call_next: CallNext) -> TaskResult:
     call_next(context)
     return None  # type: ignore[return-value]

@@ -125,7 +125,7 @@ def test_no_more_than_the_rate_even_where_threads_meet() -> None:
     times: list[float] = []
 
     def reserve() -> None:
-        times.extend(limit._reserve() for _ in range(200))
+        times.extend(limit._reserve().at for _ in range(200))
 
     threads = [threading.Thread(target=reserve) for _ in range(4)]
     for thread in threads:
@@ -194,6 +194,34 @@ def test_a_wait_for_the_rate_ends_with_the_cancellation(kind: str) -> None:
         bench.slots(worker).cancel(run, "no longer wanted")
         assert bench.slots(worker).wait_idle(20)
         assert len(ran) == 1
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_those_behind_a_task_that_is_cancelled_while_it_waits_move_up(kind: str) -> None:
+    """Or a worker would idle for as long as the tasks of workflows that were terminated would have taken."""
+
+    @worker_task("limited", concurrency=5)
+    def limited(value: str) -> str:
+        return value
+
+    @worker_task("limited", concurrency=5)
+    async def limited_async(value: str) -> str:
+        return value
+
+    worker: Any = limited if kind == "plain" else limited_async
+    with Bench(worker, middleware=[rate_limit(0.5)]) as bench:
+        began = time.monotonic()
+        bench.start(worker, "first").assert_completed()
+        runs = []
+        for number in range(3):
+            bench.start(worker, f"not wanted {number}")
+            runs = bench.running(worker, number + 1)
+        last = bench.start(worker, "last")
+        bench.running(worker, 4)
+        for run in runs:
+            bench.slots(worker).cancel(run, "no longer wanted")
+        last.assert_completed(timeout=60)
+        assert 2 - 0.01 <= time.monotonic() - began < 6
 
 
 def test_no_event_loop_waits_for_a_rate() -> None:

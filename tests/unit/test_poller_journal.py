@@ -12,7 +12,16 @@ from journals import FORMER, left_in, opened, poller_for, work
 from scripted_server import ScriptedServer, a_task
 from waiting import wait_for
 
-from conductor_grpc import Configuration, JournalError, Task, TaskPoller, TaskResult, TaskResultStatus, worker_task
+from conductor_grpc import (
+    Configuration,
+    JournalError,
+    ResourceError,
+    Task,
+    TaskPoller,
+    TaskResult,
+    TaskResultStatus,
+    worker_task,
+)
 from conductor_grpc.pb.model import task_pb2, taskresult_pb2, tasksummary_pb2
 from conductor_grpc.poller import outbox as outbox_module
 from conductor_grpc.poller import recovery as recovery_module
@@ -265,6 +274,17 @@ def test_a_start_that_fails_ends_the_recovery_it_has_begun(
         assert poller._parts.recovery.join(20)
         assert poller.join(0), "and raises nothing"
     assert not [record for record in caplog.records if record.levelname == "CRITICAL"]
+
+
+def test_a_start_that_fails_before_it_polls_leaves_nothing_to_look_for(tmp_path: Path) -> None:
+    def refused() -> Iterator[object]:
+        raise OSError("no database")
+        yield
+
+    configuration = Configuration("", target="localhost:1", journal=tmp_path)
+    with pytest.raises(ResourceError, match="no database"):
+        TaskPoller([work], configuration, resources={"pool": refused}).start()
+    assert left_in(tmp_path).workers == ()
 
 
 def test_what_recovery_has_found_is_not_forgotten_before_it_is_handed_back(tmp_path: Path) -> None:

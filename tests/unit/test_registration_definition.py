@@ -142,5 +142,5 @@ def test_input_keys_that_are_said_are_kept() -> None:
 
 
 def test_two_workers_of_one_type_cannot_have_two_definitions() -> None:
-    with pytest.raises(WorkerDefinitionError, match=r"two workers of 'declared' .*retry_count=1.*retry_count=2"):
+    with pytest.raises(WorkerDefinitionError, match=r"two workers of 'declared' .*retry_count 1 and 2"):
         declared_by([declared, otherwise])

@@ -227,6 +227,39 @@ def test_an_async_one_is_entered_and_left_by_one_asyncio_task_on_the_workers_loo
     assert seen[0] == seen[1]
 
 
+class Session:
+    """An async context manager that, as clients of many services, must be made where the event loop runs."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_an_async_class_is_made_on_the_event_loop() -> None:
+    @worker_task("loop")
+    async def loop(session: Resource[Session]) -> bool:
+        return session.loop is asyncio.get_running_loop()
+
+    with Bench(loop, resources={"session": Session}) as bench:
+        assert bench.output(loop) is True
+
+
+def test_an_async_one_that_ends_by_itself_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def session() -> AsyncIterator[int]:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+        yield 1
+
+    with Bench(workers.coroutine, resources={"session": session}):
+        wait_for(lambda: "resource 'session' has ended while workers use it: it was cancelled" in caplog.text)
+
+
 @worker_task("late_process", executor="process")
 def late_process(value: str) -> None:
     current_task().resources[value]
@@ -251,6 +284,10 @@ class NeedsPool(workers.AskClass):
     resource_names = ("pool",)
 
 
+class NeedsText(workers.AskClass):
+    resource_names = "pool"
+
+
 @pytest.mark.parametrize(
     ("worker", "resources", "text"),
     [
@@ -260,6 +297,8 @@ class NeedsPool(workers.AskClass):
         (workers.ask, {"pool": workers.Pool("open already")}, "expected a function that opens it"),
         (workers.ask, {"the pool": workers.open_pool}, "a resource is named 'the pool', expected the name that"),
         (workers.ask, [workers.open_pool], "expected a dict, {'pool': open_pool}"),
+        (NeedsText("class"), ALL, "worker 'class' has resource_names 'pool', expected a list: ('pool',)"),
+        (needs_session, {"session": Session}, "needs the resource 'session', which is async and lives on the event"),
         (needs_session, ALL, "needs the resource 'session', which is async and lives on the event loop"),
         (workers.ask_process, {"pool": lambda: None}, "what opens the resource 'pool' cannot be sent to the processes"),
     ],

@@ -13,9 +13,9 @@ import pytest
 
 from conductor_grpc import ConfigurationError, Load, ResourceBasedSlots, SlotSupplier, SlotUse
 from conductor_grpc.poller.slots.allowance import Allowance
-from conductor_grpc.worker import resource_slots
-from conductor_grpc.worker.cgroup import groups_of_this_process
-from conductor_grpc.worker.machine_load import INTERVAL, MachineLoad
+from conductor_grpc.worker.slots import resource_based
+from conductor_grpc.worker.slots.cgroup import groups_of_this_process
+from conductor_grpc.worker.slots.machine_load import INTERVAL, MachineLoad
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, minimum: int = 1, **options: Any) -> None:
         self.now = 1000.0
         clock = SimpleNamespace(monotonic=lambda: self.now)
-        monkeypatch.setattr(resource_slots, "time", clock)
+        monkeypatch.setattr(resource_based, "time", clock)
         monkeypatch.setattr("conductor_grpc.poller.slots.allowance.time", clock)
         self.load: Load | None = IDLE
         self.supplier = ResourceBasedSlots(minimum, load=lambda: self.load, **options)

@@ -12,7 +12,7 @@ from typed_functions import bound, one
 
 from conductor_grpc.errors import InputError, WorkerDefinitionError
 from conductor_grpc.worker import Task
-from conductor_grpc.worker.binding import plan_binding
+from conductor_grpc.worker.inputs.binding import plan_binding
 
 if TYPE_CHECKING:
     from decimal import Decimal

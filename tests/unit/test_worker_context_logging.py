@@ -90,7 +90,9 @@ def test_outside_of_tasks_they_are_there_and_say_nothing() -> None:
 def test_what_a_record_has_already_is_left() -> None:
     with running(TaskContext(Task(task_id="t", workflow_instance_id="w"))):
         record = filtered(task_id="mine")
+        other = filtered(workflow_id="mine")
     assert (record.task_id, record.workflow_id, record.in_task) == ("mine", "-", "")
+    assert (other.task_id, other.workflow_id) == ("t", "mine")
 
 
 def test_a_record_made_in_a_task_keeps_it_where_it_is_handled_elsewhere() -> None:

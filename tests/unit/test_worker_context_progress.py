@@ -318,6 +318,27 @@ def test_an_output_that_cannot_be_sent_does_not_keep_a_failure_from_being_sent(
         assert "fails without the output that it has so far: " + why in caplog.text
 
 
+def test_an_output_that_cannot_be_sent_does_not_keep_a_task_from_being_handed_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    @worker_task("work")
+    def large() -> None:
+        current_task().progress({"a": "x" * MAX_UPDATE_BYTES}, "much")
+        begun.set()
+        go_on.wait(20)
+
+    with Bench(large, drain_timeout=0.0) as bench:
+        run = bench.start(large)
+        assert begun.wait(20)
+        report = bench.poller.stop()
+        go_on.set()
+        assert (report.cancelled, report.unsent) == (1, 0)
+        assert run.task("it").now().status is TaskStatus.SCHEDULED
+    assert "back without the output that it has so far: the update would have 4,19" in caplog.text
+
+
 def test_a_failed_task_keeps_what_its_earlier_turn_has_left() -> None:
     @worker_task("work")
     def work() -> None:

@@ -22,8 +22,8 @@ from typed_functions import annotated, bound, one
 from conductor_grpc import TaskResultStatus, worker_task
 from conductor_grpc.errors import InputError, WorkerDefinitionError
 from conductor_grpc.testing import call_worker
-from conductor_grpc.worker.binding import plan_binding
-from conductor_grpc.worker.schema import input_schema
+from conductor_grpc.worker.inputs.binding import plan_binding
+from conductor_grpc.worker.inputs.schema import input_schema
 
 
 class Line(BaseModel):
@@ -65,6 +65,11 @@ class Dog(BaseModel):
 
 class Crashing(BaseModel):
     x: Annotated[int, BeforeValidator(lambda _: 1 // 0)]
+
+
+class Silent(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+    password: str = Field(min_length=10)
 
 
 class Demanding(BaseModel):
@@ -159,6 +164,14 @@ def test_values_that_fit(annotation: Any, value: Any, expected: object) -> None:
         (Positive, "3", "x: expected int, got str '3'"),
         (Positive, -3.0, "x: expected greater than 0, got int -3"),
         (Crashing, {"x": 1}, "x: refused: ZeroDivisionError"),
+        (Silent, {"password": "hunter2"}, "x.password: String should have at least 10 characters"),
+        (
+            Order,
+            {"orderId": "1", "lines": None, "parent": {"orderId": None, "notes": {"a": None}}},
+            "x.parent.orderId: expected a valid string, got null; x.parent.notes.a: expected a valid integer, got null",
+        ),
+        (Order, {"orderId": "1", "notes": {"a": None}}, "x.notes.a: expected a valid integer, got null"),
+        (Order, {"orderId": "1", "lines": [None]}, "x.lines[0]: expected an object, got null"),
         (Demanding, {"number": None}, "x: refused: KeyError: 'number'"),
         (
             Annotated[Any, Field(gt=0)],
@@ -174,6 +187,7 @@ def test_values_that_do_not_fit(annotation: Any, value: Any, text: str) -> None:
     assert str(caught.value).startswith(text)
     assert "\n" not in str(caught.value)
     assert "pydantic.dev" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_errors_in_a_union_of_models_have_the_path_of_the_value() -> None:

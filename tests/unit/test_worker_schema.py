@@ -23,17 +23,32 @@ from pydantic import BaseModel, Field
 from typed_functions import annotated
 from typing_extensions import NotRequired
 
-from conductor_grpc import Resource, Task, TaskInProgress, TaskResult, WorkerInterface, _core, worker_task
+from conductor_grpc import (
+    Resource,
+    Task,
+    TaskInProgress,
+    TaskResult,
+    WorkerInterface,
+    _core,
+    input_schema,
+    output_schema,
+    worker_task,
+)
 from conductor_grpc.cli.root import root
 from conductor_grpc.errors import InputError
 from conductor_grpc.testing import call_worker
-from conductor_grpc.worker.binding import plan_binding
-from conductor_grpc.worker.schema import DIALECT, input_schema, output_schema
+from conductor_grpc.worker.inputs.binding import plan_binding
+from conductor_grpc.worker.inputs.schema import DIALECT
 
 
 class Letter(enum.Enum):
     A = "a"
     TWO = 2
+
+
+class Right(enum.Flag):
+    READ = 1
+    WRITE = 2
 
 
 class Word(enum.Enum):
@@ -112,6 +127,7 @@ CASES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (None, st.none()),
     (Literal["a", 1, True, None], TEXTS | st.booleans() | st.integers(0, 1) | st.none() | st.just(1.0)),
     (Letter, TEXTS | st.integers(1, 3) | st.just(2.0)),
+    (Right, st.integers(-1, 4) | st.sampled_from([3.0, 2.5])),
     (int | None, INTEGERS | st.none()),
     (int | list[str], INTEGERS | st.lists(perhaps(TEXTS))),
     (list[int], st.lists(perhaps(INTEGERS))),

@@ -42,6 +42,16 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
+class Right(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Rights(enum.IntFlag):
+    READ = 1
+    EXECUTE = 4
+
+
 class Point(NamedTuple):
     x: int
     y: float = 0.5
@@ -177,6 +187,8 @@ def test_values_that_fit(annotation: Any, value: Any, expected: object) -> None:
         (tuple[int, str], [1, 2], "x[1]", "expected str, got int 2"),
         (tuple[int, ...], [1, "a"], "x[1]", "expected int"),
         (Point, [], "x", "expected a list of 1 to 2, got list []"),
+        (Right, 4, "x", "expected members of Right together, as the sum of their values (1, 2), got int 4"),
+        (Rights, -1, "x", "expected members of Rights together"),
         (set[Any], [{}], "x", "expected hashable members, got list [{}]"),
         (dict[Letter, int], {"c": 1}, "x['c']", "as a key: expected one of 'a', 'b', got str 'c'"),
         (
@@ -250,6 +262,8 @@ ROUND_TRIPS = st.one_of(
     st.tuples(st.just(bytes), st.binary()),
     st.tuples(st.just(Letter), st.sampled_from(Letter)),
     st.tuples(st.just(Odd), st.sampled_from(Odd)),
+    st.tuples(st.just(Right), st.sampled_from([Right(0), Right.READ, Right.READ | Right.WRITE])),
+    st.tuples(st.just(Rights), st.sampled_from([Rights.EXECUTE, Rights.READ | Rights.EXECUTE])),
     st.tuples(st.just(Point), st.builds(Point, st.integers(-(2**53), 2**53), NUMBERS)),
     st.tuples(st.just(set[datetime.date]), st.sets(st.dates())),
     st.tuples(st.just(dict[Letter, tuple[int, str]]), st.dictionaries(st.sampled_from(Letter), PAIRS)),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conductor_grpc.configuration import Configuration
 
 
-@click.command("apply")
+@click.command("apply", short_help="Create task and workflow definitions on the server.")
 @click.argument("files", nargs=-1, metavar="[FILES]...")
 @click.option(
     "--from",

@@ -12,7 +12,7 @@ from conductor_grpc.cli.connection import connection_options
 from conductor_grpc.cli.doctor_report import Progress, print_report
 from conductor_grpc.cli.journal_folder import default_folders
 from conductor_grpc.cli.output import print_json
-from conductor_grpc.cli.run import set_concurrency
+from conductor_grpc.cli.run import as_deployed
 from conductor_grpc.cli.worker_search import find_workers
 from conductor_grpc.configuration import JOURNAL_VARIABLE
 from conductor_grpc.doctor import Finding, Severity, examine
@@ -30,7 +30,7 @@ EXIT_CODES: Final = {Severity.OK: 0, Severity.NOTE: 0, Severity.WARNING: 3, Seve
 """2 is click's, for wrong usage."""
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Look for what is wrong with server, connection or workers.")
 @click.argument("modules", metavar="[MODULE[:NAME]]...", nargs=-1)
 @click.option("--concurrency", "concurrencies", multiple=True, metavar="N|TYPE=N", help="As with `run`; repeatable.")
 @click.option("--domain", help="Task domain of the workers that name none.")
@@ -79,7 +79,8 @@ def doctor_command(
     workers = _workers(modules, findings)
     if findings:  # the workers of a module that cannot be used are not known: what is said of them is no wrong usage
         concurrencies = tuple(each for each in concurrencies if _concerns(each, workers or []))
-    set_concurrency(workers or [], concurrencies)
+    changed = _as_deployed(workers or [], domain, concurrencies, findings)
+    workers = None if workers is None else changed
     metrics_settings = _metrics(metrics_dir, metrics_port, findings)
     changes = {"domain": domain, "worker_id": worker_id}
     configuration = configuration.with_changes(**{key: value for key, value in changes.items() if value is not None})
@@ -100,6 +101,25 @@ def _workers(modules: tuple[str, ...], findings: list[Finding]) -> list[WorkerIn
     if not modules:
         return None
     return each_once(worker for module in modules for worker in _workers_of(module, findings))
+
+
+def _as_deployed(
+    workers: list[WorkerInterface], domain: str | None, concurrencies: tuple[str, ...], findings: list[Finding]
+) -> list[WorkerInterface]:
+    """As `run` would have them; as they are in the code, if a variable of the environment cannot be used."""
+    try:
+        return as_deployed(workers, domain, concurrencies)
+    except ConfigurationError as failure:
+        findings.append(
+            Finding(
+                Severity.ERROR,
+                "workers.environment",
+                str(failure),
+                "variables that set options of workers",
+                "set that right, for no poller would start; the workers were looked at as they are in the code",
+            )
+        )
+        return workers
 
 
 def _concerns(setting: str, workers: list[WorkerInterface]) -> bool:

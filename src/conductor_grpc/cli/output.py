@@ -41,7 +41,7 @@ def coloured(word: str) -> Text:
     return Text(word, style=_STYLES.get(word, ""))
 
 
-_WORDY: Final = {"", "Input", "Output", "Tasks"}
+_WORDY: Final = {"", "Input", "Output", "Tasks", "Log"}
 """Columns that may be folded; names, ids and states stay whole, for they are there to be copied."""
 
 _LEAST: Final = 12

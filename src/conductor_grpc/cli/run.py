@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,6 +22,7 @@ from conductor_grpc.poller.drain import DrainReport
 from conductor_grpc.poller.journal import adopt
 from conductor_grpc.poller.task_poller import TaskPoller
 from conductor_grpc.worker.discovery import each_once
+from conductor_grpc.worker.environment import ALL, PREFIX, apply_environment, normalized
 from conductor_grpc.worker.log_filter import TaskLogFilter
 
 if TYPE_CHECKING:
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from conductor_grpc.observe import MetricsSettings
     from conductor_grpc.worker import WorkerInterface
 
+DOMAIN_OF_ALL: Final = f"{PREFIX}{ALL}_DOMAIN"
 
-@click.command("run")
+
+@click.command("run", short_help="Run workers until SIGTERM or Ctrl-C, then drain.")
 @click.argument("modules", metavar="MODULE[:NAME]...", nargs=-1, required=True)
 @click.option(
     "--processes",
@@ -89,13 +93,17 @@ def run_command(
     After a second signal running tasks have two seconds to end, after a third none; then they are handed back. The
     exit code is 1 if a result could not be sent.
 
+    Environment variables such as CONDUCTOR_WORKER_RESIZE_CONCURRENCY, for the type `resize`, or
+    CONDUCTOR_WORKER_ALL_PAUSED change the options of workers; options of the command win over them.
+
     Should the process be killed, the next one with the same journal sends the results that the server has not got
     and hands back the tasks that were running.
     """
     if journal is not None and no_journal:
         raise click.UsageError("--journal and --no-journal exclude each other")
     workers = each_once(worker for module in modules for worker in find_workers(module))
-    set_concurrency(workers, concurrencies)
+    _check_needs_nothing(workers)
+    workers = as_deployed(workers, domain, concurrencies)
     numbers = {} if not processes else dict.fromkeys(_types(workers), 1) | _by_type("--processes", processes, workers)
     changes = {"domain": domain, "worker_id": worker_id, "drain_timeout": drain_timeout}
     configuration = configuration.with_changes(**{key: value for key, value in changes.items() if value is not None})
@@ -135,12 +143,24 @@ def _run_with_default_journal(
     raise AssertionError("unreachable")
 
 
-def set_concurrency(workers: list[WorkerInterface], settings: tuple[str, ...]) -> None:
-    """As the options `--concurrency` say: `N`, or `TYPE=N`. Raises click.BadParameter."""
-    for task_type, number in _by_type("--concurrency", settings, workers).items():
-        for worker in workers:
-            if worker.task_definition_name == task_type:
-                worker.concurrency = number
+def as_deployed(
+    workers: list[WorkerInterface], domain: str | None, concurrencies: tuple[str, ...]
+) -> list[WorkerInterface]:
+    """The workers with what the environment sets for them, and over that the options `--concurrency`, each `N` or
+    `TYPE=N`. Given `--domain`, which is for workers that name none, no variable names one for all of them.
+
+    Raises:
+        click.BadParameter: An option has no usable value.
+        ConfigurationError: A variable has none.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if domain is None or normalized(name) != DOMAIN_OF_ALL
+    }
+    result: list[WorkerInterface] = list(apply_environment(workers, environment))
+    numbers = _by_type("--concurrency", concurrencies, workers)
+    for worker in result:
+        worker.concurrency = numbers.get(worker.task_definition_name, worker.concurrency)
+    return result
 
 
 def _by_type(option: str, settings: tuple[str, ...], workers: list[WorkerInterface]) -> dict[str, int]:
@@ -158,6 +178,15 @@ def _by_type(option: str, settings: tuple[str, ...], workers: list[WorkerInterfa
             )
         numbers.update(dict.fromkeys([task_type] if separator else _types(workers), int(number)))
     return numbers
+
+
+def _check_needs_nothing(workers: list[WorkerInterface]) -> None:
+    for worker in workers:
+        for name in worker.resource_names:
+            raise click.ClickException(
+                f"worker {worker.task_definition_name!r} needs the resource {name!r}, and `run` opens none: write a"
+                f" main that does, TaskPoller(workers, resources={{{name!r}: ...}}).run()"
+            )
 
 
 def _types(workers: list[WorkerInterface]) -> list[str]:

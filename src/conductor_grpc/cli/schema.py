@@ -7,11 +7,11 @@ import json
 import click
 
 from conductor_grpc.cli.worker_search import find_workers
-from conductor_grpc.worker.hints import naming
-from conductor_grpc.worker.schema import input_schema, output_schema
+from conductor_grpc.worker.inputs.hints import naming
+from conductor_grpc.worker.inputs.schema import input_schema, output_schema
 
 
-@click.command("schema")
+@click.command("schema", short_help="Print the JSON Schema of what workers take and return.")
 @click.argument("module", metavar="MODULE[:NAME]")
 def schema_command(module: str) -> None:
     """Print the JSON Schema of what the workers of MODULE take and return.

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from conductor_grpc.clients import Workflow
-    from conductor_grpc.worker import Task
+    from conductor_grpc.worker import Task, TaskLog
 
 
-def workflow_document(workflow: Workflow, *, tasks: bool = False) -> dict[str, object]:
-    """`reasonForIncompletion` and `correlationId` only where there is one; `tasks` only if asked for."""
+def workflow_document(
+    workflow: Workflow, *, tasks: bool = False, logs: Mapping[str, list[TaskLog]] | None = None
+) -> dict[str, object]:
+    """`reasonForIncompletion` and `correlationId` only where there is one; `tasks` only if asked for, with their
+    `logs`, by the ids of the tasks, if these are given."""
     document: dict[str, object] = {
         "workflowId": workflow.workflow_id,
         "workflowName": workflow.name,
@@ -22,8 +27,15 @@ def workflow_document(workflow: Workflow, *, tasks: bool = False) -> dict[str, o
         "output": workflow.output,
     }
     if tasks:
-        document["tasks"] = [_task(task) for task in workflow.tasks]
+        document["tasks"] = [
+            _task(task) if logs is None else _task(task) | {"logs": _lines(logs[task.task_id])}
+            for task in workflow.tasks
+        ]
     return {key: value for key, value in document.items() if value != ""}
+
+
+def _lines(logs: list[TaskLog]) -> list[dict[str, object]]:
+    return [{"log": each.log, "createdTime": each.created_time} for each in logs]
 
 
 def _task(task: Task) -> dict[str, object]:

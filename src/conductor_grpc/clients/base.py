@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from conductor_grpc.configuration import Configuration
+from conductor_grpc.configuration import configured
 from conductor_grpc.errors import ExternalPayloadError, UnknownServerError, UnmappablePayloadError
 from conductor_grpc.payload.external.access import read_payload
 from conductor_grpc.transport.channel import Channel, open_channel
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Self
 
+    from conductor_grpc.configuration import Configuration
     from conductor_grpc.payload import JsonValue
     from conductor_grpc.transport.methods import RawStream, RawUnary
     from conductor_grpc.transport.rest import RestClient
@@ -42,7 +43,7 @@ class ServiceClient:
     """The descriptor of the service."""
 
     def __init__(self, configuration: Configuration | None = None, *, channel: Channel | None = None) -> None:
-        self.configuration = Configuration() if configuration is None else configuration
+        self.configuration = configured(configuration)
         self._owns_channel = channel is None
         self._channel = open_channel(self.configuration) if channel is None else channel
         self._unary: dict[str, RawUnary] = {}

@@ -45,12 +45,16 @@ def check(setup: Setup) -> Iterator[Finding]:
         )
         return
     yield from _space(setup, folder)
+    content: list[Finding] = []
     if not folder.exists():
         yield ok("journal", f"{folder} can be made")
         return
     try:
-        with contextlib.closing(FolderLock(folder)):
-            yield from _content(setup, folder)
+        FolderLock(folder).close()  # not kept: a worker that starts meanwhile is to have its journal
+        with contextlib.suppress(FileNotFoundError):  # one that did has replaced what it found
+            content = list(_content(setup, folder))
+        FolderLock(folder).close()
+        yield from content
     except JournalError as failure:
         yield warning(
             "journal.in-use",

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from conductor_grpc.doctor.setup import Setup
 
 EXPECTED = "the server's REST address, mostly http://HOST:8080/api"
-_WITHOUT = 'or --base-url "" if REST is out of reach: then tasks that hold JSON integers cannot be run'
+_WITHOUT = (
+    'or --base-url "" if there is none (conductor-grpc server --embedded has none) or it is out of reach: then tasks'
+    " that hold JSON integers cannot be run"
+)
 
 
 def check(setup: Setup) -> Iterator[Finding]:

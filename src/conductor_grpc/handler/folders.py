@@ -78,14 +78,18 @@ class HandlerFolders:
             shutil.rmtree(self._temporary, ignore_errors=True)
             return numbers
         kept = self._temporary / "journal"
+        parts = {
+            "%d tasks and results": sum(numbers),
+            "%d worker ids under which the last poll may have left tasks behind": sum(
+                len(each.workers) for each in left
+            ),
+        }
         logger.log(
             logging.ERROR if any(numbers) else logging.WARNING,
-            "%d tasks and results of processes that did not end in order are in %s, and %d worker ids whose last poll"
-            " may have left more behind: a handler with Configuration(journal=%r) takes care of them; give that at"
-            " the start, and it does so by itself",
-            sum(numbers),
+            "processes that did not end in order have left, in %s: %s. A handler with Configuration(journal=%r) takes"
+            " care of that; give that at the start, and it does so by itself",
             kept,
-            sum(len(each.workers) for each in left),
+            ", ".join(text % count for text, count in parts.items() if count),
             str(kept),
         )
         return numbers

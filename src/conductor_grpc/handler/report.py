@@ -65,4 +65,5 @@ class HandlerReport:
 
     def __str__(self) -> str:
         notable = [str(each) for each in self.processes if each.restarts or not each.clean]
-        return "\n".join([f"{self.drain} ({len(self.processes)} processes)", *notable])
+        count = len(self.processes)
+        return "\n".join([f"{self.drain} ({count} process{'' if count == 1 else 'es'})", *notable])

@@ -10,7 +10,7 @@ from conductor_grpc.configuration import default_worker_id
 from conductor_grpc.errors import ConfigurationError, WorkerDefinitionError
 from conductor_grpc.handler.child import ChildSettings
 from conductor_grpc.poller.spawned import log_levels
-from conductor_grpc.worker.child_process import pickled
+from conductor_grpc.worker.pickles import pickled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from conductor_grpc.errors import ConfigurationError, WorkerDefinitionError
@@ -22,9 +22,8 @@ def find_all(
     Raises:
         WorkerDefinitionError: There is none, or one cannot be run.
     """
-    if isinstance(workers, WorkerInterface) or isinstance(modules, str):
-        wrong = f"workers is {workers!r}" if isinstance(workers, WorkerInterface) else f"modules is {modules!r}"
-        raise WorkerDefinitionError(f"{wrong}, expected a list")
+    _check_list("workers", workers or (), "my_worker")
+    _check_list("modules", modules, "'my_workers'")
     found = [check_worker(worker) for worker in workers or ()]
     for module in modules:
         found += find_workers(module)
@@ -63,6 +62,11 @@ def names_of(staff: Sequence[WorkerInterface]) -> list[str]:
         names.append(f"{name}-{counts[name]}")
         counts[name] += 1
     return names
+
+
+def _check_list(name: str, value: object, example: str) -> None:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise WorkerDefinitionError(f"{name} is {value!r:.80}, expected a list: {name}=[{example}]")
 
 
 def _number(value: object, what: str) -> int:

@@ -11,7 +11,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from conductor_grpc.configuration import Configuration
+from conductor_grpc.configuration import configured
 from conductor_grpc.errors import PollerError
 from conductor_grpc.handler.folders import HandlerFolders
 from conductor_grpc.handler.health import HandlerHealth, health_of
@@ -19,9 +19,11 @@ from conductor_grpc.handler.report import HandlerReport
 from conductor_grpc.handler.seat import Seat
 from conductor_grpc.handler.sending import check_sendable, child_settings
 from conductor_grpc.handler.staffing import find_all, names_of, numbers_of
+from conductor_grpc.observe.settings import check_metrics_settings
 from conductor_grpc.poller.drain import HURRY_GRACE, Deadline
 from conductor_grpc.poller.slots.factory import check_surroundings
 from conductor_grpc.poller.spawned import check_main_module
+from conductor_grpc.worker.environment import deployed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from conductor_grpc.configuration import Configuration
     from conductor_grpc.handler.endpoint import HandlerEndpoint
     from conductor_grpc.observe import MetricsSettings
     from conductor_grpc.poller.health import State
@@ -65,7 +68,8 @@ class TaskHandler:
         """Starts nothing yet. Imports the modules.
 
         Args:
-            workers: What to run, with what `modules` and `entry_points` find.
+            workers: What to run, with what `modules` and `entry_points` find. Environment variables may change their
+                options, see docs/executors.md.
             configuration: Default: from the environment, see `Configuration`. Each process has a journal of its own, in
                 a numbered folder within `configuration.journal`, or in a temporary one where there is none.
             metrics_settings: The metrics file has the values of all processes; the endpoint is this process's.
@@ -80,11 +84,13 @@ class TaskHandler:
         Raises:
             WorkerDefinitionError: There is no worker, or one, a middleware or a resource cannot be run in another
                 process.
-            ConfigurationError: The configuration cannot be sent to another process, or `processes` cannot be.
+            ConfigurationError: The configuration cannot be sent to another process, or `processes` cannot be, or an
+                environment variable for a worker has no usable value.
         """
-        self._workers = find_all(workers, modules, entry_points)
+        self._workers = deployed(find_all(workers, modules, entry_points))
         self._numbers = numbers_of(processes, self._workers)
-        self.configuration = configuration or Configuration()
+        self.configuration = configured(configuration)
+        check_metrics_settings(metrics_settings)
         self._metrics_settings = metrics_settings
         self._middleware = tuple(middleware)
         self._resources = None if resources is None else dict(resources)

@@ -13,6 +13,15 @@ from conductor_grpc.errors import ConfigurationError
 LEAST_INTERVAL = 0.01
 
 
+def check_metrics_settings(settings: object) -> None:
+    """
+    Raises:
+        ConfigurationError: They are neither a MetricsSettings nor None.
+    """
+    if settings is not None and not isinstance(settings, MetricsSettings):
+        raise ConfigurationError(f"metrics_settings is {settings!r:.80}, expected a MetricsSettings(...), or None")
+
+
 @dataclass(frozen=True)
 class MetricsSettings:
     """Where the metrics of a poller go: into a file, to an HTTP endpoint, or both.

@@ -121,7 +121,7 @@ def _convert_by_behaviour(value: object) -> object:
         return float(value)
     raise PayloadEncodeError(
         f"a value of type {type(value).__qualname__} has no JSON form: convert it to a dict, list, str, number, "
-        "bool or None (a generator: to a list)"
+        "bool or None (a generator: to a list; a coroutine: await it)"
     )
 
 

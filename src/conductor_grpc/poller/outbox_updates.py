@@ -108,7 +108,7 @@ def failure(task: Task, reason: str) -> Update:
 
 
 def _keeping_output(result: TaskResult, task: Task, output: dict[str, object] | None) -> bytes:
-    """The request of this result with `output`, or else what the task came with, unless the server would refuse that."""
+    """The request of this result with `output`, or else what the task came with, unless the server would refuse it."""
     try:
         if output is None and task.external_output_payload_storage_path:  # where it stays, also if it was fetched
             result.external_output_payload_storage_path = task.external_output_payload_storage_path

@@ -122,6 +122,8 @@ class Parts:
         if configuration.journal is not None:
             self.journal = Journal.open(configuration.journal, self._on_death)
             self.resources.callback(self.journal.close)
+            if self.journal.failed is None:
+                logger.info("the journal is in %s", configuration.journal)
         channel = open_channel(configuration)
         self.resources.callback(channel.close)
         rest = open_rest_client(configuration)
@@ -190,6 +192,8 @@ class Parts:
             self.recovery.send_outcomes()
             self.recovery.start()
         for lane in self.lanes:
+            if self.journal is not None:  # not before: a start that fails has polled nothing that must be looked for
+                self.journal.worker(lane.intake.worker_id, lane.intake.task_type, lane.domain)
             lane.intake.start()
         if self.registration is not None:
             self.registration.start()
@@ -287,10 +291,8 @@ class Parts:
         if self._measures is not None:
             measures = self._measures.worker(task_type)
             intake.measure, slots.measure = measures.polled, measures.executed
-        if self.journal is not None:
-            self.journal.worker(worker_id, task_type, domain)
-            if task_type in self.journal.integer_types:
-                intake.expect_integers()
+        if self.journal is not None and task_type in self.journal.integer_types:
+            intake.expect_integers()
         return Lane(worker, domain, intake, slots)
 
     def _external_payloads(self, channel: Channel, rest: RestClient | None) -> ExternalPayloads | None:

@@ -9,13 +9,14 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Final
 
-from conductor_grpc.configuration import Configuration
+from conductor_grpc.configuration import configured
 from conductor_grpc.errors import PollerError, WorkerDefinitionError
 from conductor_grpc.poller.drain import HURRY_GRACE, Deadline, DrainReport
 from conductor_grpc.poller.health import PollerHealth, State, WorkerHealth
 from conductor_grpc.poller.measures import Measures
 from conductor_grpc.poller.parts import Lane, Parts
 from conductor_grpc.poller.slots.factory import check_surroundings
+from conductor_grpc.worker.environment import DeployedWorker, deployed
 from conductor_grpc.worker.interface import WorkerInterface, check_worker
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from conductor_grpc.configuration import Configuration
     from conductor_grpc.observe import MetricsSettings
     from conductor_grpc.worker.middleware import Middleware
     from conductor_grpc.worker.resources import ResourceFactory
@@ -53,7 +55,8 @@ class TaskPoller:
         """Connects to nothing yet.
 
         Args:
-            workers: At least one. Several may serve the same task type; each has its own slots.
+            workers: At least one. Several may serve the same task type; each has its own slots. Environment variables
+                may change their options in this poller, see docs/executors.md.
             configuration: Default: from the environment, see `Configuration`.
             metrics_settings: Where metrics go; None: there are none, and nothing is counted for them.
             middleware: What goes around each task of each worker, outside of the worker's own; the first is outermost.
@@ -65,12 +68,18 @@ class TaskPoller:
         Raises:
             WorkerDefinitionError: There is no worker, or one cannot be run, or not with this middleware or these
                 resources.
+            ConfigurationError: `configuration` or `metrics_settings` is something else, or an environment variable for
+                a worker has no usable value.
         """
         if isinstance(workers, WorkerInterface) or not workers:
             raise WorkerDefinitionError(f"workers is {workers!r}, expected a list of at least one worker")
-        self._workers = [check_worker(worker) for worker in workers]
+        self._workers = deployed([check_worker(worker) for worker in workers])
         check_surroundings(self._workers, middleware, resources or {})
-        self.configuration = configuration or Configuration()
+        self.configuration = configured(configuration)
+        if metrics_settings is not None:
+            from conductor_grpc.observe.settings import check_metrics_settings  # it stands above this room
+
+            check_metrics_settings(metrics_settings)
         self._metrics_settings = metrics_settings
         self._measures = None if metrics_settings is None else Measures()
         self._parts = Parts(self._workers, self.configuration, self._measures, self._on_death, middleware, resources)
@@ -82,7 +91,9 @@ class TaskPoller:
         self._stopping = False
         self._signals = 0
         self._stop_requested: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._paused: set[str] = set()
+        self._paused = {
+            each.task_definition_name for each in self._workers if isinstance(each, DeployedWorker) and each.paused
+        }
         self._ended = threading.Event()
         self._failure: PollerError | None = None
         self._failure_lock = threading.Lock()  # a part may die while a failed start, which has the other, joins it
@@ -125,6 +136,7 @@ class TaskPoller:
         back, and run again. Signals are handled only where this is called on the main thread, as Python demands.
 
         Raises:
+            ResourceError: As `start`; also where a signal has ended the wait for one.
             JournalError: Another poller has the journal's folder.
             PollerError: A background part died, or the poller was stopped before. What was there was drained.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from conductor_grpc.definitions import task_definition_to_proto
 from conductor_grpc.errors import WorkerDefinitionError
 from conductor_grpc.worker.decorator import FunctionWorker
 from conductor_grpc.worker.definition import TaskDefinition
+from conductor_grpc.worker.environment import DeployedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,15 +57,22 @@ def declared_by(workers: Iterable[WorkerInterface]) -> list[Declared]:
     return [_together(name, group) for name, group in by_name.items()]
 
 
+def _difference(one: TaskDefinition, other: TaskDefinition) -> str:
+    """The settings that are not the same, as in `retry_count 1 and 2`."""
+    pairs = [(field.name, getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)]
+    return ", ".join(f"{name} {mine!r} and {theirs!r}" for name, mine, theirs in pairs if mine != theirs)
+
+
 def _together(name: str, workers: list[WorkerInterface]) -> Declared:
     definitions = [worker.definition for worker in workers if worker.definition is not None]
     for other in definitions[1:]:
         if other != definitions[0]:
             raise WorkerDefinitionError(
-                f"two workers of {name!r} have definitions that differ, and the server keeps one: {definitions[0]!r}"
-                f" and {other!r}. Give it to one of them, or the same to both"
+                f"two workers of {name!r} have definitions that differ, and the server keeps one:"
+                f" {_difference(definitions[0], other)}. Give it to one of them, or the same to both"
             )
-    functions = [worker for worker in workers if isinstance(worker, FunctionWorker)]
+    themselves = [worker.worker if isinstance(worker, DeployedWorker) else worker for worker in workers]
+    functions = [worker for worker in themselves if isinstance(worker, FunctionWorker)]
     return Declared(
         name,
         definitions[0] if definitions else None,

@@ -58,7 +58,8 @@ def _refuse_url(target: str) -> None:
 def _check_host_and_port(target: str, address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not colon or not port or address.endswith("]"):
-        suggestion = f"{address.rstrip(':') or 'localhost'}:{DEFAULT_GRPC_PORT}"
+        known = address.rstrip(":") or "localhost"
+        suggestion = f"localhost:{known}" if known.isdecimal() else f"{known}:{DEFAULT_GRPC_PORT}"
         raise ConfigurationError(f"target {target!r} has no port: expected host:port, such as {suggestion!r}")
     if not _HOST.fullmatch(host):
         raise ConfigurationError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from types import CoroutineType
 from typing import TYPE_CHECKING, Final, Literal
 
 from conductor_grpc.errors import InputError, NonRetryableError, PayloadEncodeError, WorkerDefinitionError
@@ -37,7 +38,17 @@ class Attempt:
     """One task and one worker. The steps are `prepare`, the worker's own code, `encode`, `complete`; whatever any of
     them raises goes to `fail`. One thread at a time."""
 
-    __slots__ = ("_big_integers", "_blamed", "_context", "_external", "_held", "_logs", "_task", "_worker_id")
+    __slots__ = (
+        "_big_integers",
+        "_blamed",
+        "_context",
+        "_external",
+        "_held",
+        "_logs",
+        "_returned_logs",
+        "_task",
+        "_worker_id",
+    )
 
     def __init__(
         self,
@@ -54,7 +65,8 @@ class Attempt:
         self._worker_id = worker_id
         self._big_integers = big_integers
         self._external = external
-        self._logs = self._context.logs
+        self._logs: list[TaskLog] | None = None  # all of them, once there is a result
+        self._returned_logs: list[TaskLog] = []
         self._blamed: tuple[str, BaseException] | None = None
 
     @property
@@ -83,7 +95,9 @@ class Attempt:
             keeps, returned = returned.output is None, returned.result(self._held)
             if keeps:
                 self._keep_output(returned)
-        return _usable(returned, self._held, self._worker_id)
+        result = _usable(returned, self._held, self._worker_id)
+        self._returned_logs = result.logs  # should a middleware fail now, they are the worker's all the same
+        return result
 
     def blame(self, middleware: str, error: BaseException) -> None:
         """Should `error` end the task: it began in this middleware, not in the worker."""
@@ -116,7 +130,8 @@ class Attempt:
     def fail(self, error: BaseException) -> tuple[TaskResult, bytes]:
         """The result that says so: a task without an outcome blocks its workflow."""
         origin = f"middleware {self._blamed[0]!r} failed: " if self._blamed and self._blamed[1] is error else ""
-        result = _failure(self._held, self._worker_id, error, self._logs, origin)
+        logs = self._context.merged_logs(self._returned_logs) if self._logs is None else self._logs
+        result = _failure(self._held, self._worker_id, error, logs, origin)
         result.raised = type(error).__name__
         return self._with_output_kept(result)
 
@@ -166,6 +181,9 @@ def _with_payloads(task: Task, external: ExternalPayloads | None) -> Task:
 
 def _usable(result: object, task: Task, worker_id: str) -> TaskResult:
     """A copy of `result` with the ids of the task, or WorkerDefinitionError if it must not be sent."""
+    if isinstance(result, CoroutineType):
+        result.close()  # or Python would complain, much later, that it was never awaited
+        raise WorkerDefinitionError("execute returned a coroutine, expected a TaskResult: make it `async def execute`")
     if not isinstance(result, TaskResult):
         raise WorkerDefinitionError(
             f"execute returned {result!r:.80}, expected a TaskResult: return the one of get_task_result_from_task(task)"

@@ -17,23 +17,22 @@ import threading
 from logging.handlers import QueueHandler
 from typing import TYPE_CHECKING, Any, Final
 
-from conductor_grpc.errors import ResourceError, TaskCancelledError, WorkerDefinitionError
+from conductor_grpc.errors import ResourceError, TaskCancelledError
 from conductor_grpc.worker.attempt import Attempt, BigIntegers
 from conductor_grpc.worker.context import Cancellation, TaskContext, running
 from conductor_grpc.worker.log_filter import TaskLogFilter
-from conductor_grpc.worker.middleware import RateLimit, name_of, run_through
+from conductor_grpc.worker.middleware import RateLimit, run_through
 from conductor_grpc.worker.resources import ResourceMap, ResourceStack
 from conductor_grpc.worker.result import TaskResult
 from conductor_grpc.worker.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
     from types import FrameType
 
     from conductor_grpc.worker.interface import WorkerInterface
     from conductor_grpc.worker.middleware import Middleware
-    from conductor_grpc.worker.resources import ResourceFactory
 
 # The first part of each message. To the child:
 TASK: Final = "task"
@@ -74,52 +73,6 @@ class ChildSettings:
     """Pickled: the functions that open them, by name; empty: none."""
     processes: int = 1
     """How many there may be of this worker, which share its rate limits."""
-
-
-def pickled(worker: WorkerInterface) -> bytes:
-    """
-    Raises:
-        WorkerDefinitionError: It cannot be pickled, so it cannot reach another process.
-    """
-    try:
-        return pickle.dumps(worker)
-    except Exception as error:
-        raise WorkerDefinitionError(
-            f"worker {worker.task_definition_name!r} cannot be sent to another process: {type(error).__name__}:"
-            f" {error}. Define it at the top level of a module, under the name that it has there; a WorkerInterface"
-            " must not keep locks, connections or open files: make them at the first task"
-        ) from error
-
-
-def pickled_middleware(middleware: Sequence[Middleware], worker: WorkerInterface) -> bytes:
-    """
-    Raises:
-        WorkerDefinitionError: One cannot be pickled.
-    """
-    for each in middleware:
-        _pickled_part(each, f"middleware {name_of(each)!r}", worker)
-    return pickle.dumps(tuple(middleware)) if middleware else b""
-
-
-def pickled_resources(resources: Mapping[str, ResourceFactory], worker: WorkerInterface) -> bytes:
-    """
-    Raises:
-        WorkerDefinitionError: What opens one of them cannot be pickled.
-    """
-    for name, factory in resources.items():
-        _pickled_part(factory, f"what opens the resource {name!r}", worker)
-    return pickle.dumps(dict(resources)) if resources else b""
-
-
-def _pickled_part(part: object, shown: str, worker: WorkerInterface) -> None:
-    try:
-        pickle.dumps(part)
-    except Exception as error:
-        raise WorkerDefinitionError(
-            f"{shown} cannot be sent to the processes of worker {worker.task_definition_name!r}:"
-            f" {type(error).__name__}: {error}. Define it at the top level of a module, under the name that it has"
-            " there (no lambda, no function inside of another one)"
-        ) from error
 
 
 @dataclasses.dataclass(frozen=True)

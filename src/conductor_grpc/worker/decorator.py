@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from conductor_grpc.errors import PayloadEncodeError, WorkerDefinitionError
 from conductor_grpc.payload.plain import to_plain
-from conductor_grpc.worker.binding import plan_binding
 from conductor_grpc.worker.in_progress import TaskInProgress
+from conductor_grpc.worker.inputs.binding import plan_binding
 from conductor_grpc.worker.interface import OPTIONS, WorkerInterface
 from conductor_grpc.worker.native import NativePlan, is_native, plan_native
 from conductor_grpc.worker.result import TaskResult
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conductor_grpc.worker.executor import Executor
     from conductor_grpc.worker.interface import Returned
     from conductor_grpc.worker.middleware import Middleware
-    from conductor_grpc.worker.slot_supplier import SlotSupplier
+    from conductor_grpc.worker.slots.supplier import SlotSupplier
     from conductor_grpc.worker.task import Task
 
 P = ParamSpec("P")

@@ -131,10 +131,12 @@ class TaskDefinition:
 
     def _default_response_timeout(self) -> int:
         # The server demands that it does not exceed the timeout. One that is no number is refused by its own name.
-        timeout = self.timeout_seconds
-        whole = isinstance(timeout, int) or (isinstance(timeout, float) and timeout.is_integer())
-        limited = whole and timeout > 0
-        return min(RESPONSE_TIMEOUT_SECONDS, int(timeout)) if limited else RESPONSE_TIMEOUT_SECONDS
+        timeout: object = self.timeout_seconds
+        if isinstance(timeout, float) and timeout.is_integer():
+            timeout = int(timeout)
+        if isinstance(timeout, int) and timeout > 0:
+            return min(RESPONSE_TIMEOUT_SECONDS, timeout)
+        return RESPONSE_TIMEOUT_SECONDS
 
 
 _OURS: Final = "TaskDefinition"

@@ -168,7 +168,8 @@ def _named(module: ModuleType, name: str, calling: Callable[[str], object] | Non
         value = getattr(module, name)
     except AttributeError:
         names = [key for key in vars(module) if not key.startswith("_")]
-        raise WorkerDefinitionError(f"{module.__name__} has no {name!r}{_suggest(name, names)}") from None
+        remedy = _suggest(name, names) or f"; {_inside(module)}"
+        raise WorkerDefinitionError(f"{module.__name__} has no {name!r}{remedy}") from None
     if not isinstance(value, (WorkerInterface, type)) and callable(value):
         value = _made_by(value, f"{module.__name__}:{name}", calling)
     if isinstance(value, (list, tuple)):
@@ -203,6 +204,14 @@ def _remedy(module: ModuleType) -> str:
     return (
         "decorate a function with @worker_task('TASK_TYPE'), or make an instance of a WorkerInterface at its top level"
     )
+
+
+def _inside(module: ModuleType) -> str:
+    below = [f"{module.__name__}.{each.name}" for each in pkgutil.iter_modules(getattr(module, "__path__", []))]
+    if below:
+        return f"it is a package, so name a module of it: {', '.join(below)}"
+    workers = [key for key, value in vars(module).items() if isinstance(value, WorkerInterface)]
+    return f"its workers are {', '.join(workers) or 'none'}"
 
 
 def _modules_here(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from conductor_grpc.errors import WorkerDefinitionError
 from conductor_grpc.worker.executor import check_executor
 from conductor_grpc.worker.middleware import check_middleware
 from conductor_grpc.worker.result import TaskResult
-from conductor_grpc.worker.slot_supplier import check_slots
+from conductor_grpc.worker.slots.supplier import check_slots
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conductor_grpc.worker.executor import Executor
     from conductor_grpc.worker.in_progress import TaskInProgress
     from conductor_grpc.worker.middleware import Middleware
-    from conductor_grpc.worker.slot_supplier import SlotSupplier
+    from conductor_grpc.worker.slots.supplier import SlotSupplier
     from conductor_grpc.worker.task import Task
 
     Returned = TaskResult | TaskInProgress

@@ -26,9 +26,10 @@ class TaskLogFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         attributes = vars(record)
-        if "task_id" not in attributes:
-            attributes.update(_fields_here())
-        for name in (*NAMES, "in_task"):  # the program's own records may have some of them
+        # What the program itself has put there stays, and is not mixed with the ids of another task.
+        for name, value in _fields_here().items() if "task_id" not in attributes else ():
+            attributes.setdefault(name, value)
+        for name in (*NAMES, "in_task"):
             attributes.setdefault(name, "" if name == "in_task" else "-")
         return True
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.errors import InputError, WorkerDefinitionError
 from conductor_grpc.worker.context import current_task
-from conductor_grpc.worker.conversion import SCALARS, Mismatch
-from conductor_grpc.worker.entry import Entry
+from conductor_grpc.worker.inputs.conversion import SCALARS, Mismatch
+from conductor_grpc.worker.inputs.entry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -78,6 +79,11 @@ def check_resources(resources: Mapping[str, ResourceFactory], workers: Sequence[
                 " manager, or a generator function that yields it: each process opens its own"
             )
     for worker in workers:
+        if isinstance(worker.resource_names, str):
+            raise WorkerDefinitionError(
+                f"worker {worker.task_definition_name!r} has resource_names {worker.resource_names!r}, expected a list:"
+                f" ({worker.resource_names!r},)"
+            )
         for name in worker.resource_names:
             _check_named(name, worker, resources)
 
@@ -86,7 +92,7 @@ def _check_named(name: str, worker: WorkerInterface, resources: Mapping[str, Res
     place = f"worker {worker.task_definition_name!r}"
     if name not in resources:
         raise WorkerDefinitionError(_unknown(f"{place} needs the resource {name!r}", name, resources))
-    if _is_async_generator(resources[name]) and not is_async(worker):
+    if _is_async(resources[name]) and not is_async(worker):
         raise WorkerDefinitionError(
             f"{place} runs as executor {executor_of(worker)!r} and needs the resource {name!r}, which is async and"
             " lives on the event loop of the async workers: make the worker async def, or open a resource of another"
@@ -99,7 +105,10 @@ def _unknown(problem: str, name: str, known: Mapping[str, Any]) -> str:
     return f"{problem}, and there is {names}: give it to the poller, resources={{{name!r}: ...}}"
 
 
-def _is_async_generator(factory: object) -> bool:
+def _is_async(factory: object) -> bool:
+    """Whether what it makes is known to be async, before it is made."""
+    if isinstance(factory, type):
+        return hasattr(factory, "__aenter__")
     # asynccontextmanager leaves the function that it wraps to be found.
     return inspect.isasyncgenfunction(factory) or inspect.isasyncgenfunction(getattr(factory, "__wrapped__", None))
 
@@ -130,39 +139,32 @@ class ResourceStack:
     """Opens resources in their order and closes them in the reverse one, all on the thread that calls."""
 
     def __init__(
-        self, hold: Callable[[AbstractAsyncContextManager[Any]], tuple[Any, Callable[[], None]]] | None
+        self, hold: Callable[[Callable[[], AbstractAsyncContextManager[Any]]], tuple[Any, Callable[[], None]]] | None
     ) -> None:
-        """`hold` enters an async one where its event loop is, and returns the resource and what exits from it; None:
-        there is no loop, and those are left out."""
+        """`hold` makes an async one and enters it where its event loop is, and returns the resource and what exits from
+        it; None: there is no loop, and those are left out."""
         self.values = ResourceMap()
         self.busy_with = ""
         """The one that is being opened or closed."""
         self._hold = hold
         self._open: list[tuple[str, Callable[[], object]]] = []
 
-    def open(self, factories: Mapping[str, ResourceFactory]) -> None:
-        """Blocks while they are opened.
+    def open(self, factories: Mapping[str, ResourceFactory], of_no_use: Callable[[], bool] = lambda: False) -> None:
+        """Blocks while they are opened, or until, between two of them, `of_no_use` is true.
 
         Raises:
-            ResourceError: One could not be; those that are open already remain so until `close`.
+            ResourceError: Not all are open; those that are remain so until `close`.
         """
-        absent = {}
         for name, factory in factories.items():
+            if of_no_use():
+                raise ResourceError(f"the poller was stopped before resource {name!r} was opened")
             self.busy_with = name
             try:
-                manager = manager_of(factory)
-                if not hasattr(type(manager), "__aenter__"):
-                    self._enter(name, manager)
-                elif self._hold is not None:
-                    value, leave = self._hold(manager)  # type: ignore[arg-type]
-                    self._keep(name, value, leave)
-                else:
-                    absent[name] = "it is async, and the process of a slot has no event loop for it"
+                self._open_one(name, factory)
             except BaseException as error:
                 raise ResourceError(
                     f"resource {name!r} could not be opened: {type(error).__name__}: {error}"
                 ) from error
-        self.values.absent = absent
 
     def close(self) -> list[str]:
         """Blocks while they are closed. What fails is logged and does not keep the others from being closed; returns
@@ -178,9 +180,19 @@ class ResourceStack:
                 errors.append(f"resource {name!r} could not be closed: {type(error).__name__}: {error}")
         return errors
 
-    def _enter(self, name: str, manager: Any) -> None:
-        value = manager.__enter__()
-        self._keep(name, value, lambda: manager.__exit__(None, None, None))
+    def _open_one(self, name: str, factory: ResourceFactory) -> None:
+        make: Callable[[], Any] = functools.partial(manager_of, factory)
+        if not _is_async(factory):
+            manager = make()
+            if not hasattr(type(manager), "__aenter__"):
+                self._keep(name, manager.__enter__(), lambda: manager.__exit__(None, None, None))
+                return
+            make = lambda: manager  # noqa: E731 - it is made already
+        if self._hold is None:
+            absent = "it is async, and the process of a slot has no event loop for it"
+            self.values.absent = {**self.values.absent, name: absent}
+            return
+        self._keep(name, *self._hold(make))
 
     def _keep(self, name: str, value: object, leave: Callable[[], object]) -> None:
         self.values[name] = value

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from conductor_grpc.errors import TaskCancelledError, WorkerDefinitionError
+from conductor_grpc.errors import TaskCancelledError
 from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES, Attempt, BigIntegers
 from conductor_grpc.worker.context import TaskContext, running
 from conductor_grpc.worker.executor import is_async
@@ -95,8 +95,8 @@ def run_to_wire(
                 returned = run_through(middleware, worker, context, attempt)
             else:
                 returned = worker.execute(task)
-                if isinstance(returned, CoroutineType):
-                    returned = _to_its_end(worker, returned)
+                if isinstance(returned, CoroutineType) and is_async(worker):
+                    returned = asyncio.run(returned)
         return attempt.complete(*attempt.encode(returned))
     except BaseException as error:
         if isinstance(error, TaskCancelledError) and context.cancelled.is_set():
@@ -140,10 +140,3 @@ async def run_to_wire_async(
         if context.cancelled.is_set() and isinstance(error, (asyncio.CancelledError, TaskCancelledError)):
             raise TaskCancelledError(f"the task was cancelled while it ran: {context.cancelled.reason}") from error
         return attempt.fail(error)
-
-
-def _to_its_end(worker: WorkerInterface, coroutine: CoroutineType[Any, Any, object]) -> object:
-    if is_async(worker):
-        return asyncio.run(coroutine)
-    coroutine.close()  # or Python would complain, much later, that it was never awaited
-    raise WorkerDefinitionError("execute returned a coroutine, expected a TaskResult: make it `async def execute`")

@@ -107,8 +107,6 @@ class Journal(BackgroundPart):
             journal._begin()
         except OSError as error:
             journal._fail(error)
-        else:
-            logger.info("the journal is in %s", folder)
         journal._recovered = journal._state.recovered()
         journal.integer_types = journal._recovered.integer_types
         return journal

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from conductor_grpc.worker.slot_supplier import FixedSlots, SlotUse
+from conductor_grpc.worker.slots.supplier import FixedSlots, SlotUse
 
 if TYPE_CHECKING:
     from conductor_grpc.worker.interface import WorkerInterface

@@ -11,14 +11,19 @@ from conductor_grpc.poller.spawned import START_TIMEOUT, ChildEnded, SpawnedProc
 from conductor_grpc.worker import child_process
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conductor_grpc.poller.slots.run import Outcome, Run
     from conductor_grpc.worker.child_process import ChildSettings
     from conductor_grpc.worker.task import Task
 
 logger = logging.getLogger(__name__)
 
+DEATH_GRACE: Final = 2.0
+"""Seconds in which a process that was killed must have ended."""
+
 _LOOK: Final = 0.05
-"""Seconds after which a wait for its end looks whether its thread still uses it."""
+"""Seconds after which a wait for its end looks whether its thread still uses it, and whether there is time left."""
 
 
 class Child(SpawnedProcess):
@@ -26,7 +31,8 @@ class Child(SpawnedProcess):
 
     def __init__(self, name: str, settings: ChildSettings) -> None:
         super().__init__(child_process.main, settings, name, f"worker {name!r}")
-        self._watches = False
+        self._busy = True  # until it is ready
+        self._ending = False
         self._told_stopping = False
 
     def wait_ready(self) -> None:
@@ -35,6 +41,12 @@ class Child(SpawnedProcess):
         Raises:
             ChildEnded: It cannot, and was killed if it has not ended by itself.
         """
+        try:
+            self._wait_ready()
+        finally:
+            self._busy = False
+
+    def _wait_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while (left := deadline - time.monotonic()) > 0:
             message = self.receive(left)
@@ -48,12 +60,16 @@ class Child(SpawnedProcess):
         raise ChildEnded(f"was killed since it was not ready after {START_TIMEOUT:.0f} s")
 
     def run(self, run: Run, task: Task, grace: float) -> Outcome | None:
-        """Run one task; None if it was given up. A cancelled one gets `grace` seconds, then the process is killed.
+        """Run one task; None if it was given up, or the process was asked to end before. A cancelled one gets `grace`
+        seconds, then the process is killed.
 
         Raises:
             ChildEnded: The process has ended before the task.
         """
-        self._busy = True
+        with self._lock:
+            if self._ending:  # and another thread listens to it
+                return None
+            self._busy = True
         try:
             return self._run(run, task, grace)
         except ChildEnded:
@@ -67,9 +83,6 @@ class Child(SpawnedProcess):
     def _run(self, run: Run, task: Task, grace: float) -> Outcome | None:
         run.cancelled.call_when_set(self.wake)
         stopping = run.context.stopping
-        if not self._watches:  # once, for it is the same for all tasks of a slot
-            self._watches = True
-            stopping.call_when_set(self.wake)
         lease = run.lease
         if lease is not None:
             lease.when_extended = self.wake
@@ -105,22 +118,45 @@ class Child(SpawnedProcess):
             return message[1], message[2]
 
     def end(self) -> None:
-        """Ask it to end, unless it runs a task. Never blocks for long."""
+        """Ask it to end, unless it runs a task or is not ready yet. Never blocks for long."""
         with self._lock:
-            if self._open and not self._busy:
+            if self._open and not self._busy and not self._ending:
+                self._ending = True
                 with contextlib.suppress(OSError):
                     self._connection.send((child_process.END,))
 
-    def last_words(self, deadline: float) -> list[str]:
-        """Hear what it says until it has ended, or until `deadline`, by the monotonic clock; it was asked to end.
+    def last_words(self, left: Callable[[], float]) -> list[str]:
+        """Hear what it says until it has ended, which it was asked to do; it is killed when `left`, in seconds, is 0.
         Blocks. Returns which resources it could not close, in words."""
         errors: list[str] = []
         with contextlib.suppress(ChildEnded):
-            while (left := deadline - time.monotonic()) > 0 and not (self._busy and self.wait(min(left, _LOOK))):
-                message = None if self._busy else self.receive(left)
-                if message is not None and message[0] == child_process.CLOSED:
-                    errors += [f"{self}: {error}" for error in message[1]]
+            while (seconds := left()) > 0:
+                errors += self._hear(min(seconds, _LOOK))
+            if not self.wait(0):
+                logger.warning("%s has not ended and is killed", self)
+                self.kill()
+            # What it has said before may still be in the pipe.
+            dead_by = time.monotonic() + DEATH_GRACE
+            while time.monotonic() < dead_by:
+                errors += self._hear(_LOOK)
         return errors
+
+    def _hear(self, seconds: float) -> list[str]:
+        self.end()  # which it was not if it was busy
+        with self._lock:
+            listens = self._open and not self._busy
+            self._busy |= listens
+        if not listens:  # its own thread does
+            if self.wait(seconds):
+                raise ChildEnded(self.ending())
+            return []
+        try:
+            message = self.receive(seconds)
+        finally:
+            self._busy = False
+        if message is None or message[0] != child_process.CLOSED:
+            return []
+        return [f"{self}: {error}" for error in message[1]]
 
 
 def _note_progress(run: Run, task_id: str, output: dict[str, object] | None, line: str) -> None:

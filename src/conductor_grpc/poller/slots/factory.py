@@ -12,9 +12,9 @@ from conductor_grpc.poller.slots.processes import CLOSE_GRACE, ProcessRunner
 from conductor_grpc.poller.slots.resources import ResourceKeeper
 from conductor_grpc.poller.slots.shared_limit import SharedLimit
 from conductor_grpc.poller.slots.threads import ThreadSlots
-from conductor_grpc.worker.child_process import pickled_middleware, pickled_resources
 from conductor_grpc.worker.executor import executor_of
 from conductor_grpc.worker.middleware import check_middleware
+from conductor_grpc.worker.pickles import pickled_middleware, pickled_resources
 from conductor_grpc.worker.resources import ResourceMap, check_resources
 from conductor_grpc.worker.runner import run_to_wire, run_to_wire_async
 
@@ -118,22 +118,26 @@ class Executors:
             self._keeper = ResourceKeeper(self._resources, self._event_loop)
             self._open = self._keeper.open(of_no_use)
 
-    def close(self, timeout: float = CLOSE_GRACE) -> list[str]:
-        """End what the slots share; they are closed, and what still runs is of no use. Resources and processes have
-        `timeout` seconds to close, but at least CLOSE_GRACE. Returns in words what has gone wrong with resources, which
-        is logged too."""
+    def close(self, remaining: Callable[[], float] = lambda: 0.0) -> list[str]:
+        """End what the slots share; they are closed, and what still runs is of no use. Resources have as long as is
+        `remaining`, in seconds, to close, but at least CLOSE_GRACE; it is asked again and again, for it may shrink.
+        Returns in words what has gone wrong with resources, which is logged too."""
         for slots in self._coroutines:
             slots.abandon()  # or they would take the end of the loop for a failure of the worker
         # All at once, so that the grace is one for all.
         for processes in self._processes:
             processes.end()
-        grace = max(CLOSE_GRACE, timeout) if self._resources else CLOSE_GRACE
-        deadline = time.monotonic() + grace
-        errors = [] if self._keeper is None else self._keeper.close(grace)
+        soonest = time.monotonic() + CLOSE_GRACE
+
+        def left() -> float:
+            grace = max(0.0, soonest - time.monotonic())
+            return max(grace, remaining()) if self._resources else grace
+
+        errors = [] if self._keeper is None else self._keeper.close(left)
         if self._loop is not None:
             self._loop.close()
         for processes in self._processes:
-            errors += processes.close(deadline)
+            errors += processes.close(left)
         return errors
 
     def _event_loop(self) -> EventLoop:

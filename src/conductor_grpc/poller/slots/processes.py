@@ -5,17 +5,17 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.errors import WorkerProcessError
 from conductor_grpc.poller.slots.child import Child
 from conductor_grpc.poller.spawned import ChildEnded, check_main_module, log_levels
 from conductor_grpc.worker.attempt import Attempt
-from conductor_grpc.worker.child_process import ChildSettings, pickled, pickled_middleware, pickled_resources
+from conductor_grpc.worker.child_process import ChildSettings
+from conductor_grpc.worker.pickles import pickled, pickled_middleware, pickled_resources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from conductor_grpc.poller.slots.run import Outcome, Run
     from conductor_grpc.worker.attempt import BigIntegers
@@ -35,7 +35,7 @@ LONGEST_PAUSE: Final = 10.0
 """Seconds before the next process is started, where the last one has died before it was ready."""
 
 CLOSE_GRACE: Final = 2.0
-"""Seconds that processes get to end when the poller has stopped, before they are killed."""
+"""Seconds that processes, and resources, get at least to end when the poller has stopped."""
 
 
 class ProcessRunner:
@@ -76,12 +76,16 @@ class ProcessRunner:
         self._lock = threading.Lock()
         self._children: set[Child] = set()
         self._failures = 0
-        self._closed = False
+        self._closed = threading.Event()
+        self._watches = False
         atexit.register(self.kill)  # before that of multiprocessing, which would wait for them
 
     def __call__(self, run: Run) -> Outcome | None:
         """Runs one task in this thread's process. Blocks."""
         attempt = Attempt(run.task, run.context, self._settings.worker_id, self._settings.big_integers, self._external)
+        if not self._watches:  # once, for it is the same for all tasks
+            self._watches = True
+            run.context.stopping.call_when_set(self._wake_all)
         try:
             outcome = self._perform(run, attempt.prepare())
             return None if outcome is None else attempt.complete(*outcome)
@@ -91,52 +95,52 @@ class ProcessRunner:
     def end(self) -> None:
         """Ask all processes to end; called once no task is begun any more. Those that are busy end after their task.
         Never blocks for long."""
-        with self._lock:
-            self._closed = True
-            children = list(self._children)
-        for child in children:
+        self._closed.set()
+        for child in self._all():
             child.end()
 
-    def close(self, deadline: float | None = None) -> list[str]:
-        """As `end`, and wait for it until `deadline`, by the monotonic clock (None: CLOSE_GRACE seconds from now), when
-        those that still run are killed. Returns what could not be closed there, in words."""
+    def close(self, left: Callable[[], float]) -> list[str]:
+        """As `end`, and wait for it while there is time `left`, in seconds; those that still run then are killed.
+        Returns what could not be closed there, in words."""
         self.end()
-        deadline = time.monotonic() + CLOSE_GRACE if deadline is None else deadline
-        with self._lock:
-            children = list(self._children)
         errors = []
-        for child in children:
-            errors += child.last_words(deadline)
-            if not child.wait(0):
-                logger.warning("%s has not ended and is killed", child)
-                child.kill()
+        for child in self._all():
+            errors += child.last_words(left)
             self._forget(child)
         atexit.unregister(self.kill)
         return errors
 
     def kill(self) -> None:
         """End all processes at once."""
-        with self._lock:
-            self._closed = True
-            children = list(self._children)
-        for child in children:
+        self._closed.set()
+        for child in self._all():
             child.kill()
+
+    def _all(self) -> list[Child]:
+        with self._lock:
+            return list(self._children)
+
+    def _wake_all(self) -> None:
+        for child in self._all():
+            child.wake()
 
     def _perform(self, run: Run, task: Task) -> Outcome | None:
         child = self._child(run)
         if child is None:
             return None
         try:
+            if run.cancelled.is_set():  # while the process got ready
+                return None
             return child.run(run, task, self._grace)
         except ChildEnded as ended:
             self._forget(child)
-            if run.cancelled.is_set() or self._closed:  # it was killed for that, or nobody cares any more
+            if run.cancelled.is_set() or self._closed.is_set():  # it was killed for that, or nobody cares any more
                 why = "was cancelled" if run.cancelled.is_set() else "has no result, since its poller ends"
                 logger.info("%s %s: its task %s %s", child, ended, run.held.task_id, why)
                 return None
             raise WorkerProcessError(f"the process that ran it {ended}") from None
         finally:
-            if self._closed:
+            if self._closed.is_set():
                 child.end()
 
     def _child(self, run: Run) -> Child | None:
@@ -153,15 +157,17 @@ class ProcessRunner:
             self._forget(child)
         why = ""
         for _ in range(ATTEMPTS):
-            if run.cancelled.wait(self._pause()) or self._closed:
+            if run.cancelled.wait(self._pause()) or self._closed.is_set():
                 return None
             child = self._new_child()
             try:
                 child.wait_ready()
             except ChildEnded as ended:
+                self._forget(child)
+                if self._closed.is_set():
+                    return None
                 why = str(ended)
                 self._failures += 1
-                self._forget(child)
                 logger.error("%s %s before it could take a task", child, why)  # noqa: TRY400 - it says it all
                 continue
             self._failures = 0
@@ -177,7 +183,7 @@ class ProcessRunner:
         child = Child(self._name, self._settings)
         with self._lock:
             self._children.add(child)
-        if self._closed:  # since it was begun; whoever closed it does not know this one
+        if self._closed.is_set():  # since it was begun; whoever closed it does not know this one
             child.kill()
         return child
 

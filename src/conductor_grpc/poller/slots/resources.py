@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from conductor_grpc.errors import ResourceError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK: Final = 0.2
-"""Seconds after which a wait for resources to open looks whether it is of any use."""
+"""Seconds after which a wait for resources looks whether it is of any use, or out of time."""
 
 
 class ResourceKeeper:
@@ -52,24 +53,27 @@ class ResourceKeeper:
             raise self._failure
         return self._stack.values
 
-    def close(self, timeout: float) -> list[str]:
-        """Close those that are open, in the reverse order; blocks at most `timeout` seconds. Returns in words what has
-        gone wrong, which is logged as well."""
+    def close(self, left: Callable[[], float]) -> list[str]:
+        """Close those that are open, in the reverse order; blocks while there is time `left`, in seconds. Returns in
+        words what has gone wrong, which is logged as well."""
         self._closing.set()
         if self._thread.ident is None:
             return []
-        self._thread.join(timeout)
+        began = time.monotonic()
+        while self._thread.is_alive() and (seconds := left()) > 0:
+            self._thread.join(min(seconds, LOOK))
         errors = list(self._errors)
         if self._thread.is_alive():
             what = "closed" if self._settled.is_set() else "opened"
-            late = f"resource {self._stack.busy_with!r} was not {what} within {timeout:.1f} s and is left as it is"
+            waited = time.monotonic() - began
+            late = f"resource {self._stack.busy_with!r} was not {what} within {waited:.1f} s and is left as it is"
             logger.error("%s", late)
             errors.append(late)
         return errors
 
     def _main(self) -> None:
         try:
-            self._stack.open(self._factories)
+            self._stack.open(self._factories, self._closing.is_set)
         except ResourceError as error:
             self._failure = error
         self._settled.set()
@@ -77,18 +81,26 @@ class ResourceKeeper:
             self._closing.wait()
         self._errors.extend(self._stack.close())
 
-    def _hold(self, manager: AbstractAsyncContextManager[Any]) -> tuple[Any, Callable[[], None]]:
+    def _hold(self, make: Callable[[], AbstractAsyncContextManager[Any]]) -> tuple[Any, Callable[[], None]]:
         loop = self._loop()
         opened: concurrent.futures.Future[Any] = concurrent.futures.Future()
         closing = asyncio.Event()
 
         async def hold() -> None:
             # Entered and exited by the same asyncio task, as task groups and cancel scopes inside of it demand.
-            async with manager as value:
+            async with make() as value:
                 opened.set_result(value)
                 await closing.wait()
 
+        name = self._stack.busy_with
+
+        def tell(ended: concurrent.futures.Future[None]) -> None:
+            if opened.done() and not closing.is_set():
+                error = "it was cancelled" if ended.cancelled() else repr(ended.exception())
+                logger.error("resource %r has ended while workers use it: %s", name, error)
+
         ended = loop.submit(hold())
+        ended.add_done_callback(tell)
         concurrent.futures.wait([opened, ended], return_when=concurrent.futures.FIRST_COMPLETED)
         if not opened.done():
             ended.result()  # raises why

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import math
 import threading
 import time
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from conductor_grpc.errors import TaskCancelledError, WorkerDefinitionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conductor_grpc.worker.context import TaskContext
     from conductor_grpc.worker.middleware.forms import AsyncCallNext, CallNext
     from conductor_grpc.worker.result import TaskResult
@@ -21,11 +25,21 @@ LOOK: Final = 0.25
 STOPPED: Final = "its poller stops, and it still waited for the rate limit"
 
 
+class _Place:
+    """Of one task in the row of those that wait."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        """When it may begin, by the monotonic clock; sooner if one before it gives up."""
+
+
 class RateLimit:
     """A bucket of `burst` tokens that fills at `per_second`; each task takes one before it goes on. Thread-safe.
 
     What is kept is not a number of tokens but the time at which the next task may begin. A task takes its place in the
-    row when it comes, so those that wait need no lock and begin in the order in which they came.
+    row when it comes, so they begin in the order in which they came. Those behind one that gives up move up.
     """
 
     __name__ = "rate_limit"
@@ -36,6 +50,7 @@ class RateLimit:
         self._interval = 1.0 / per_second
         self._slack = (burst - 1) * self._interval
         self._next = 0.0
+        self._row: dict[_Place, None] = {}
         self._lock = threading.Lock()
 
     def share(self, parts: int) -> RateLimit:
@@ -49,27 +64,47 @@ class RateLimit:
         return type(self), (self.per_second, self.burst)
 
     def __call__(self, context: TaskContext, call_next: CallNext) -> TaskResult:
-        until = self._reserve()
-        while (left := until - time.monotonic()) > 0:
-            context.cancelled.wait(min(left, LOOK))
-            _go_on(context)
+        with self._waiting(context) as place:
+            while (left := place.at - time.monotonic()) > 0:
+                context.cancelled.wait(min(left, LOOK))
+                _go_on(context)
         return call_next(context)
 
     async def call_async(self, context: TaskContext, call_next: AsyncCallNext) -> TaskResult:
-        until = self._reserve()
-        while (left := until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, LOOK))  # ended by the cancellation
-            _go_on(context)
+        with self._waiting(context) as place:
+            while (left := place.at - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, LOOK))  # ended by the cancellation
+                _go_on(context)
         return await call_next(context)
 
-    def _reserve(self) -> float:
-        """The time at which the caller may go on, by the monotonic clock."""
+    @contextlib.contextmanager
+    def _waiting(self, context: TaskContext) -> Iterator[_Place]:
+        place = self._reserve()
+        try:
+            yield place
+        except BaseException:
+            if not context.stopping.is_set():  # or all of them give up, at once
+                self._move_up(place)
+            raise
+        finally:
+            with self._lock:
+                del self._row[place]
+
+    def _reserve(self) -> _Place:
         with self._lock:
-            # A place that is given up cannot be filled again: those behind it know theirs already.
             now = time.monotonic()
-            begin = max(now, self._next - self._slack)
+            place = _Place(max(now, self._next - self._slack))
             self._next = max(now, self._next) + self._interval
-            return begin
+            self._row[place] = None
+            return place
+
+    def _move_up(self, place: _Place) -> None:
+        """Those behind this one."""
+        with self._lock:
+            behind = itertools.dropwhile(lambda each: each is not place, self._row)
+            for each in itertools.islice(behind, 1, None):
+                each.at -= self._interval
+            self._next -= self._interval
 
 
 def _go_on(context: TaskContext) -> None:

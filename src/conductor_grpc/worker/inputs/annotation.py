@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections.abc
 import enum
+import functools
+import operator
 import types
 import typing
 from typing import Any, Final, NewType
 
 from conductor_grpc.errors import WorkerDefinitionError
-from conductor_grpc.worker.composed import (
+from conductor_grpc.worker.inputs.composed import (
     array_rule,
     choice_rule,
     dict_rule,
@@ -17,9 +19,9 @@ from conductor_grpc.worker.composed import (
     tuple_rule,
     union_rule,
 )
-from conductor_grpc.worker.conversion import SCALARS
-from conductor_grpc.worker.hints import alias_value, naming, type_name
-from conductor_grpc.worker.pydantic_rule import (
+from conductor_grpc.worker.inputs.conversion import SCALARS, mismatch
+from conductor_grpc.worker.inputs.hints import alias_value, naming, type_name
+from conductor_grpc.worker.inputs.pydantic_rule import (
     constrained,
     is_constraint,
     is_pydantic,
@@ -27,9 +29,9 @@ from conductor_grpc.worker.pydantic_rule import (
     pydantic_rule,
     refuse_without_effect,
 )
-from conductor_grpc.worker.records import RecordRules
-from conductor_grpc.worker.rule import Rule, fixed
-from conductor_grpc.worker.standard import STANDARD
+from conductor_grpc.worker.inputs.records import RecordRules
+from conductor_grpc.worker.inputs.rule import Rule, fixed
+from conductor_grpc.worker.inputs.standard import STANDARD
 from conductor_grpc.worker.task import Task
 
 _JSON: Final[dict[Any, dict[str, Any]]] = {
@@ -166,8 +168,23 @@ def _named_rule(annotation: Any) -> Rule | None:
 
 
 def _enum_rule(cls: type[enum.Enum]) -> Rule:
-    choice = choice_rule((member.value, member) for member in cls)
+    choice = _flag_rule(cls) if issubclass(cls, enum.Flag) else choice_rule((member.value, member) for member in cls)
     return Rule(
         choice.convert,
         lambda definitions: definitions.reference(cls, cls.__name__, lambda: choice.schema(definitions)),
     )
+
+
+def _flag_rule(cls: type[enum.Flag]) -> Rule:
+    """Any members together, which travel as the one number that they are."""
+    values = [member.value for member in cls]
+    every = functools.reduce(operator.or_, values, 0)
+    expected = f"members of {cls.__name__} together, as the sum of their values ({', '.join(map(str, values))})"
+
+    def convert(value: object) -> object:
+        number = SCALARS[int](value)
+        if not isinstance(number, int) or number & ~every:
+            raise mismatch(expected, value)
+        return cls(number)
+
+    return Rule(convert, fixed({"type": "integer", "minimum": 0, "maximum": every}))

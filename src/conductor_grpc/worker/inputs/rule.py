@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conductor_grpc.worker.conversion import Converter
+    from conductor_grpc.worker.inputs.conversion import Converter
 
 Schema: TypeAlias = dict[str, Any]
 SchemaOf: TypeAlias = "Callable[[Definitions], Schema]"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from conductor_grpc.errors import PayloadEncodeError, WorkerDefinitionError
 from conductor_grpc.payload.plain import to_json
-from conductor_grpc.worker.conversion import (
+from conductor_grpc.worker.inputs.conversion import (
     choice_of,
     dict_of,
     dict_with_keys,
@@ -15,7 +15,7 @@ from conductor_grpc.worker.conversion import (
     tuple_of,
     union_of,
 )
-from conductor_grpc.worker.rule import Definitions, Rule, Schema
+from conductor_grpc.worker.inputs.rule import Definitions, Rule, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

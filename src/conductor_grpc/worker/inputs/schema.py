@@ -7,15 +7,15 @@ import typing
 from typing import TYPE_CHECKING, Any, Final
 
 from conductor_grpc.errors import WorkerDefinitionError
-from conductor_grpc.worker.annotation import RuleFactory
-from conductor_grpc.worker.binding import plan_binding
 from conductor_grpc.worker.decorator import FunctionWorker
-from conductor_grpc.worker.entry import object_schema
-from conductor_grpc.worker.hints import return_hint
 from conductor_grpc.worker.in_progress import TaskInProgress
+from conductor_grpc.worker.inputs.annotation import RuleFactory
+from conductor_grpc.worker.inputs.binding import plan_binding
+from conductor_grpc.worker.inputs.entry import object_schema
+from conductor_grpc.worker.inputs.hints import return_hint
+from conductor_grpc.worker.inputs.rule import Definitions, Schema
 from conductor_grpc.worker.native import is_native, plan_native
 from conductor_grpc.worker.result import TaskResult
-from conductor_grpc.worker.rule import Definitions, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,19 +9,19 @@ from inspect import Parameter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from conductor_grpc.errors import InputError, WorkerDefinitionError
-from conductor_grpc.worker.annotation import RuleFactory
 from conductor_grpc.worker.context import current_task
-from conductor_grpc.worker.conversion import Mismatch
-from conductor_grpc.worker.entry import Entry
-from conductor_grpc.worker.hints import naming, parameter_hints
-from conductor_grpc.worker.pydantic_rule import refuse_as_default
+from conductor_grpc.worker.inputs.annotation import RuleFactory
+from conductor_grpc.worker.inputs.conversion import Mismatch
+from conductor_grpc.worker.inputs.entry import Entry
+from conductor_grpc.worker.inputs.hints import naming, parameter_hints
+from conductor_grpc.worker.inputs.pydantic_rule import refuse_as_default
 from conductor_grpc.worker.resources import is_resource
 from conductor_grpc.worker.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conductor_grpc.worker.rule import Rule
+    from conductor_grpc.worker.inputs.rule import Rule
 
 _MOST_TOLD: Final = 8
 _TASK_HINT: Final = "; to get the task itself, annotate it: task: Task"

@@ -9,13 +9,13 @@ import json
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from conductor_grpc.errors import WorkerDefinitionError
-from conductor_grpc.worker.conversion import Converter, Mismatch, shown
-from conductor_grpc.worker.rule import Definitions, Rule, Schema, SchemaOf
+from conductor_grpc.worker.inputs.conversion import Converter, Mismatch, shown
+from conductor_grpc.worker.inputs.rule import Definitions, Rule, Schema, SchemaOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
 Adapter: TypeAlias = "TypeAdapter[Any]"
 
@@ -82,7 +82,7 @@ def pydantic_rule(annotation: Any, name: str) -> Rule:
         WorkerDefinitionError: pydantic is not installed, or does not know the type either.
     """
     adapter = _adapter(annotation, name)
-    return Rule(_checked(adapter), _schema_of(adapter))
+    return Rule(_checked(adapter, hide=_hides_input(annotation)), _schema_of(adapter))
 
 
 def constrained(own: Rule, annotation: Any, name: str) -> Rule:
@@ -101,7 +101,7 @@ def constrained(own: Rule, annotation: Any, name: str) -> Rule:
         try:
             return adapter.validate_python(converted)
         except ValidationError as error:
-            raise _mismatch(error, value) from None
+            raise _mismatch(error.errors(), value) from None
         except Exception as error:  # what it says to a constraint on Any that does not go with the value
             raise _refused(error) from error
 
@@ -112,6 +112,12 @@ def constrained(own: Rule, annotation: Any, name: str) -> Rule:
         return {"allOf": [bare, full]}
 
     return Rule(convert, schema)
+
+
+def _hides_input(annotation: Any) -> bool:
+    """Whether it is a model, or a pydantic dataclass, whose values are to stay out of messages."""
+    config = getattr(annotation, "model_config", None) or getattr(annotation, "__pydantic_config__", None)
+    return isinstance(config, dict) and config.get("hide_input_in_errors") is True
 
 
 def _adapter(annotation: Any, name: str) -> Adapter:
@@ -162,7 +168,7 @@ def _schema_of(adapter: Adapter) -> SchemaOf:
     return schema
 
 
-def _checked(adapter: Adapter) -> Converter:
+def _checked(adapter: Adapter, *, hide: bool) -> Converter:
     from pydantic import ValidationError
 
     def convert(value: object) -> object:
@@ -170,7 +176,7 @@ def _checked(adapter: Adapter) -> Converter:
             try:
                 return adapter.validate_python(value)
             except ValidationError:
-                return _checked_again(adapter, value)
+                return _checked_again(adapter, value, hide=hide)
         except Mismatch:
             raise
         except Exception as error:  # a validator of the user's
@@ -183,22 +189,56 @@ def _refused(error: Exception) -> Mismatch:
     return Mismatch(f"refused: {type(error).__name__}: {error}")
 
 
-def _checked_again(adapter: Adapter, value: object) -> object:
+def _checked_again(adapter: Adapter, value: object, *, hide: bool) -> object:
     """As JSON, where a strict model takes a date from text; then without the nulls that it does not admit."""
     from pydantic import ValidationError
 
+    text = json.dumps(value)
     try:
-        return adapter.validate_json(json.dumps(value))
+        return adapter.validate_json(text)
     except ValidationError as error:
-        present = json.loads(json.dumps(value))
-        nulls = [place for each in error.errors() if each["input"] is None and (place := _place(each["loc"], value))]
-        removed = [_removed(present, place) for place in nulls]
-        if not any(removed):
-            raise _mismatch(error, value) from None
-        try:
-            return adapter.validate_json(json.dumps(present))
-        except ValidationError:
-            raise _mismatch(error, value) from None
+        found = error.errors()
+    nulls = {each["loc"]: place for each in found if each["input"] is None and (place := _place(each["loc"], value))}
+    absent = {loc: place for loc, place in nulls.items() if _is_field(adapter, text, place)}
+    if not absent:
+        raise _mismatch(found, value, hide=hide)
+    present = json.loads(text)
+    for place in absent.values():
+        _object_at(present, place).pop(place[-1], None)
+    try:
+        return adapter.validate_json(json.dumps(present))
+    except ValidationError as without:
+        # A null that is as good as absent is no error, whatever else there is.
+        wrong = {each["loc"] for each in without.errors()}
+        told = [each for each in found if each["loc"] in wrong or each["loc"] not in absent]
+        raise _mismatch(told or without.errors(), value, hide=hide) from None
+
+
+def _is_field(adapter: Adapter, text: str, place: list[str | int]) -> bool:
+    """Whether a null stands in a field of a model, not in a dict or a list.
+
+    Told by what pydantic says to the same null under a name that no field has: a dict has entries of any name.
+    """
+    from pydantic import ValidationError
+
+    probed = json.loads(text)
+    around = _object_at(probed, place)
+    if not isinstance(around, dict):
+        return False
+    name = max(around) + "\0"  # which is neither one of them nor a field
+    around[name] = around.pop(place[-1])
+    try:
+        adapter.validate_json(json.dumps(probed))
+    except ValidationError as error:
+        return not any(name in each["loc"] and each["type"] != "extra_forbidden" for each in error.errors())
+    return True
+
+
+def _object_at(value: Any, place: list[str | int]) -> Any:
+    """What the last part of the place is a part of."""
+    for part in place[:-1]:
+        value = value[part]
+    return value
 
 
 def _place(location: Sequence[str | int], value: Any) -> list[str | int]:
@@ -214,26 +254,15 @@ def _place(location: Sequence[str | int], value: Any) -> list[str | int]:
     return place
 
 
-def _removed(value: Any, place: list[str | int]) -> bool:
-    """Takes the null at this place out of the object that it is in, if it is in one."""
-    *around, last = place
-    for part in around:
-        value = value[part]
-    if not isinstance(value, dict) or value.get(last, ...) is not None:
-        return False
-    del value[last]
-    return True
-
-
-def _mismatch(error: ValidationError, value: object) -> Mismatch:
+def _mismatch(errors: Iterable[Any], value: object, *, hide: bool = False) -> Mismatch:
     """All that pydantic finds wrong with a value, in the words of the other types."""
-    first, *others = [_one_mismatch(each, value) for each in error.errors(include_url=False)]
+    first, *others = [_one_mismatch(each, value, hide) for each in errors]
     for other in others:
         first.joined(other)
     return first
 
 
-def _one_mismatch(error: Any, value: object) -> Mismatch:
+def _one_mismatch(error: Any, value: object, hide: bool) -> Mismatch:
     place = _place(error["loc"], value)
     message, given = error["msg"], error["input"]
     if error["type"] == "missing":
@@ -241,7 +270,7 @@ def _one_mismatch(error: Any, value: object) -> Mismatch:
         return Mismatch(f"missing, and it has no default (given: {names or 'none'})", _path([*place, error["loc"][-1]]))
     if message.startswith("Input should be "):
         message = f"expected {message.removeprefix('Input should be ')}"
-    return Mismatch(f"{message}, got {shown(given)}", _path(place))
+    return Mismatch(message if hide else f"{message}, got {shown(given)}", _path(place))
 
 
 def _path(place: Sequence[str | int]) -> str:

@@ -8,14 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from conductor_grpc.errors import ConfigurationError
-from conductor_grpc.worker.machine_load import MachineLoad
-from conductor_grpc.worker.slot_supplier import check_count
+from conductor_grpc.worker.slots.machine_load import MachineLoad
+from conductor_grpc.worker.slots.supplier import check_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conductor_grpc.worker.machine_load import Load
-    from conductor_grpc.worker.slot_supplier import SlotUse
+    from conductor_grpc.worker.slots.machine_load import Load
+    from conductor_grpc.worker.slots.supplier import SlotUse
 
 
 class ResourceBasedSlots:

@@ -16,7 +16,7 @@ from typing import Any, Final
 if typing.TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conductor_grpc.worker.rule import Rule
+    from conductor_grpc.worker.inputs.rule import Rule
 
 Converter = Callable[[object], object]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from conductor_grpc.errors import ConfigurationError
-from conductor_grpc.worker.cgroup import CpuUse, groups_of_this_process
+from conductor_grpc.worker.slots.cgroup import CpuUse, groups_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable

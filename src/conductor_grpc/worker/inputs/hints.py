@@ -102,21 +102,16 @@ def _space_of(owner: Any, name: str) -> dict[str, Any]:
 
 def _referring(hint: Any) -> Any:
     """`hint`, with references in place of texts in the brackets of `list` and the like; itself if there are none."""
-    arguments = typing.get_args(hint)
-    generic = isinstance(hint, types.GenericAlias)
-    if not arguments or not (generic or hasattr(hint, "copy_with") or isinstance(hint, types.UnionType)):
+    arguments = getattr(hint, "__args__", ())
+    generic, union = isinstance(hint, types.GenericAlias), isinstance(hint, types.UnionType)
+    if not (generic or union or hasattr(hint, "copy_with")):
         return hint
-    if typing.get_origin(hint) is typing.Literal:
-        return hint
-    if typing.get_origin(hint) is typing.Annotated:
-        bare = _referring(arguments[0])
-        return hint if bare is arguments[0] else typing.Annotated[(bare, *arguments[1:])]
     made = tuple(
         typing.ForwardRef(each) if generic and isinstance(each, str) else _referring(each) for each in arguments
     )
     if all(new is old for new, old in zip(made, arguments, strict=True)):
         return hint
-    if isinstance(hint, types.UnionType):
+    if union:
         return typing.Union[made]  # noqa: UP007 - of what was made just now
     return types.GenericAlias(hint.__origin__, made) if generic else hint.copy_with(made)
 

@@ -7,12 +7,12 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from conductor_grpc.errors import WorkerDefinitionError
-from conductor_grpc.worker.composed import tuple_rule
-from conductor_grpc.worker.conversion import SCALARS, Converter
-from conductor_grpc.worker.entry import Entry, object_of, object_schema
-from conductor_grpc.worker.hints import naming, resolve_hints
-from conductor_grpc.worker.pydantic_rule import refuse_as_default
-from conductor_grpc.worker.rule import Definitions, Rule, Schema
+from conductor_grpc.worker.inputs.composed import tuple_rule
+from conductor_grpc.worker.inputs.conversion import SCALARS, Converter
+from conductor_grpc.worker.inputs.entry import Entry, object_of, object_schema
+from conductor_grpc.worker.inputs.hints import naming, resolve_hints
+from conductor_grpc.worker.inputs.pydantic_rule import refuse_as_default
+from conductor_grpc.worker.inputs.rule import Definitions, Rule, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ import re
 import uuid
 from typing import Any, Final
 
-from conductor_grpc.worker.conversion import Converter, Mismatch, mismatch
-from conductor_grpc.worker.rule import Definitions, Rule, Schema, fixed
+from conductor_grpc.worker.inputs.conversion import Converter, Mismatch, mismatch
+from conductor_grpc.worker.inputs.rule import Definitions, Rule, Schema, fixed
 
 _CLOCK: Final = r"([0-9]{2}:[0-9]{2})(?:(:[0-9]{2})(?:[.,]([0-9]{1,9}))?)?(?:([Zz])|([+-][0-9]{2}):?([0-9]{2}))?"
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

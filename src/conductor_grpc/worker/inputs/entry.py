@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conductor_grpc.errors import PayloadEncodeError
 from conductor_grpc.payload.plain import to_json
-from conductor_grpc.worker.conversion import Converter, Mismatch, mismatch
+from conductor_grpc.worker.inputs.conversion import Converter, Mismatch, mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from conductor_grpc.worker.rule import Definitions, Schema, SchemaOf
+    from conductor_grpc.worker.inputs.rule import Definitions, Schema, SchemaOf
 
 
 class Entry(NamedTuple):

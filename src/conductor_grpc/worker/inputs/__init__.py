@@ -1,0 +1,1 @@
+"""From a worker's signature to checked arguments, and to JSON Schema."""

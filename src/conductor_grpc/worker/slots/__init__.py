@@ -1,0 +1,1 @@
+"""How many tasks of a worker may run at this moment."""
