@@ -14,11 +14,12 @@ from workers.python_task_example import SimplePythonWorker
 workers = [SimpleCppWorker("cpp_task_example"), SimplePythonWorker("python_task_example")]
 
 
-def main() -> None:
+def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     report = TaskPoller(workers).run()
     print(report)
+    return report.exit_code
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

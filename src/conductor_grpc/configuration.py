@@ -258,10 +258,7 @@ def _resolve_addresses(target: str | None, base_url: str | None) -> tuple[str, s
         return target or _target_beside(normalised), normalised
     if target is None:
         target = f"localhost:{addresses.DEFAULT_GRPC_PORT}"
-    host = addresses.local_host_of_target(target)
-    if base_url == "" or host is None:
-        return target, None
-    return target, f"http://{host}:{addresses.DEFAULT_REST_PORT}/api"
+    return target, None if base_url == "" else addresses.default_base_url(target)
 
 
 def _target_beside(base_url: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from conftest import ServerAddress
 
+NATIVE = "docs/native.md"
 DEFINITIONS = ROOT / "examples" / "definitions"
 
 WORKER = """
@@ -175,9 +176,9 @@ def define(reader: Reader, server: ServerAddress) -> None:
 
 
 def compile_the_library(reader: Reader) -> None:
-    reader.write("my_library.cpp", files()["my_library.cpp"])
+    reader.write("my_library.cpp", files(NATIVE)["my_library.cpp"])
     reader.write("simple_cpp_worker.py", CPP_WORKER)
-    (line,) = commands("c++")
+    (line,) = [each for each in commands("c++", NATIVE) if "my_library" in each]
     reader.types(line)
 
 

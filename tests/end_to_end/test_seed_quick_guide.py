@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from conftest import ServerAddress
 
+NATIVE = "docs/native.md"
 DEFINITIONS = ROOT / "examples" / "definitions"
 OUTPUTS = {
     "workflow_with_python_task_example": {"workerOutput": {"key": "value"}},
@@ -121,7 +122,8 @@ def test_the_guide_to_the_clients(real_server: ServerAddress, guide: Path) -> No
 @pytest.fixture
 def compiled(guide: Path) -> Path:
     """The guide's C++ file, compiled by the guide's own command line."""
-    (line,) = commands("c++")
+    write_files(guide, NATIVE)
+    (line,) = [each for each in commands("c++", NATIVE) if "my_library" in each]
     line = line.replace("$(python ", f"$({shlex.quote(sys.executable)} ")
     subprocess.run(["bash", "-c", line], check=True, cwd=guide, timeout=300)
     return guide

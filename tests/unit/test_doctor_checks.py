@@ -49,7 +49,8 @@ from conductor_grpc.pb.services import (
 )
 from conductor_grpc.poller.journal.folder import FolderLock
 from conductor_grpc.poller.journal.records import FILE_HEADER, Kind, encode
-from conductor_grpc.server import EmbeddedServer
+from conductor_grpc.server import EmbeddedServer, free_ports
+from conductor_grpc.transport import addresses
 from conductor_grpc.transport.reflection import REFLECTION
 
 if TYPE_CHECKING:
@@ -101,6 +102,15 @@ def test_who_listens_tells_what_is_wrong(
     configuration = Configuration("http://127.0.0.1:1/api", target="127.0.0.1:1")
     with contextlib.closing(Setup(configuration, seconds=10.0)) as subject:
         assert codes(rest.check(subject)) == [("error", over_rest)]
+
+
+def test_nobody_at_an_address_that_was_guessed_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setattr(addresses, "DEFAULT_REST_PORT", port)
+    with contextlib.closing(Setup(Configuration(target="127.0.0.1:1"), seconds=10.0)) as subject:
+        (finding,) = rest.check(subject)
+    assert (finding.severity.name.lower(), finding.code) == ("note", "rest.none")
+    assert finding.found.startswith(f"nobody listens at http://127.0.0.1:{port}/api, where a server on this machine")
 
 
 # -- version and contract --

@@ -18,7 +18,6 @@ from conductor_grpc.cli.worker_search import find_workers
 from conductor_grpc.configuration import JOURNAL_VARIABLE
 from conductor_grpc.errors import JournalError
 from conductor_grpc.handler import TaskHandler
-from conductor_grpc.poller.drain import DrainReport
 from conductor_grpc.poller.journal import adopt
 from conductor_grpc.poller.task_poller import TaskPoller
 from conductor_grpc.worker.discovery import each_once
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from conductor_grpc.configuration import Configuration
     from conductor_grpc.handler import HandlerReport
     from conductor_grpc.observe import MetricsSettings
+    from conductor_grpc.poller.drain import DrainReport
     from conductor_grpc.worker import WorkerInterface
 
 DOMAIN_OF_ALL: Final = f"{PREFIX}{ALL}_DOMAIN"
@@ -128,8 +128,7 @@ def run_command(
     else:
         report = _run_with_default_journal(run, workers, configuration)
     click.echo(report)
-    if report.unsent if isinstance(report, DrainReport) else report.exit_code:
-        sys.exit(1)
+    sys.exit(report.exit_code)
 
 
 def _run_with_default_journal(

@@ -17,6 +17,7 @@ from conductor_grpc.errors import (
     TokenUnavailableError,
     UnavailableError,
 )
+from conductor_grpc.transport.addresses import default_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from conductor_grpc.doctor.setup import Setup
 
 EXPECTED = "the server's REST address, mostly http://HOST:8080/api"
+_MISSING = "tasks that hold JSON integers cannot be run, and poll data and the server's time are not seen"
 _WITHOUT = (
     'or --base-url "" if there is none (conductor-grpc server --embedded has none) or it is out of reach: then tasks'
     " that hold JSON integers cannot be run"
@@ -36,8 +38,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     if rest is None:
         yield note(
             "rest.none",
-            "no REST address: tasks that hold JSON integers cannot be run, and poll data and the server's time are"
-            " not seen",
+            f"no REST address: {_MISSING}",
             EXPECTED,
             "--base-url http://HOST:8080/api",
         )
@@ -47,13 +48,13 @@ def check(setup: Setup) -> Iterator[Finding]:
     except PayloadDecodeError as failure:
         yield error("rest.address", str(failure), EXPECTED, f"correct --base-url, {_WITHOUT}")
     except ServerError as failure:
-        yield _failure(rest.base_url, failure)
+        yield _failure(rest.base_url, setup.configuration.target, failure)
     else:
         setup.rest_answers = True
         yield ok("rest", f"{rest.base_url} answers")
 
 
-def _failure(base_url: str, failure: ServerError) -> Finding:
+def _failure(base_url: str, target: str, failure: ServerError) -> Finding:
     found, advice = told(failure)
     if isinstance(failure, TlsError):
         return error("rest.tls", found, "both ends accept what the other shows", advice)
@@ -64,17 +65,21 @@ def _failure(base_url: str, failure: ServerError) -> Finding:
     if isinstance(failure, NotFoundError):
         return error("rest.address", found, EXPECTED, f"correct --base-url, {_WITHOUT}")
     if isinstance(failure, UnavailableError):
-        return _unavailable(base_url, found, advice)
+        return _unavailable(base_url, target, found, advice)
     return error("rest.refuses", found, EXPECTED, advice or "the server's log tells more")
 
 
-def _unavailable(base_url: str, found: str, advice: str) -> Finding:
+def _unavailable(base_url: str, target: str, found: str, advice: str) -> Finding:
     parts = urlsplit(base_url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     listener = who_listens(host, port)
     remedy = f"correct --base-url, {_WITHOUT}"
     if listener is Listener.UNKNOWN_NAME:
         return error("rest.name", f"the host name {host!r} cannot be resolved", EXPECTED, remedy)
+    if listener is Listener.NOBODY and base_url == default_base_url(target):
+        # Mostly nobody has said that there is one.
+        missing = f"nobody listens at {base_url}, where a server on this machine has its REST by default: {_MISSING}"
+        return note("rest.none", missing, EXPECTED, remedy)
     if listener is Listener.NOBODY:
         return error("rest.refused", f"nobody listens at {base_url}", EXPECTED, remedy)
     if listener is Listener.SOMEBODY and parts.scheme == "http":

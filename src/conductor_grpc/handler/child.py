@@ -135,7 +135,7 @@ class Child:
         self._tell(REPORT, report, failure)
         if self._orphaned:
             self._end_orphan(report)
-        return UNSENT if failure is not None or report.unsent else 0
+        return UNSENT if failure is not None else report.exit_code
 
     def _beat(self, poller: TaskPoller) -> None:
         self._tell(BEAT, poller.health())

@@ -25,7 +25,7 @@ class ProcessReport:
     @property
     def clean(self) -> bool:
         """It has stopped in order, and nothing is left."""
-        return self.drain is not None and self.drain.unsent == 0 and self.left == 0
+        return self.drain is not None and self.drain.exit_code == 0 and self.left == 0
 
     def __str__(self) -> str:
         times = "once" if self.restarts == 1 else f"{self.restarts} times"

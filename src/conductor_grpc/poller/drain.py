@@ -52,6 +52,11 @@ class DrainReport:
     close_errors: tuple[str, ...] = ()
     """Resources that could not be closed, and why. No task is affected."""
 
+    @property
+    def exit_code(self) -> int:
+        """For the program: 0, or 1 if something is unsent or a resource could not be closed."""
+        return 1 if self.unsent or self.close_errors else 0
+
     def __str__(self) -> str:
         back = f"{self.handed_back} handed back, {self.cancelled} cancelled"
         errors = "".join(f"; {error}" for error in self.close_errors)

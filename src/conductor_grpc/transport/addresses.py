@@ -116,6 +116,12 @@ def _split_bracketed(netloc: str) -> tuple[str, str, str]:
     return host + bracket, ":", rest.removeprefix(":")
 
 
+def default_base_url(target: str) -> str | None:
+    """Where a server with this gRPC address has its REST by its own defaults; None where it is on another machine."""
+    host = local_host_of_target(target)
+    return None if host is None else f"http://{host}:{DEFAULT_REST_PORT}/api"
+
+
 def local_host_of_target(target: str) -> str | None:
     """The host of a checked target if it is this machine, else None (a unix socket has no host)."""
     if target.startswith(_SOCKET_SCHEMES):
