@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conductor_grpc import Resource, Task, TaskContext, TaskResult, TaskResultStatus, WorkerInterface, worker_task
+from conductor_grpc.poller import planner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,6 +69,32 @@ class Slow(Until):
 def _load_slowly(folder: str) -> None:
     (Path(folder) / f"loading-{os.getpid()}").touch()
     threading.Event().wait(60)
+
+
+class Lingering(WorkerInterface):
+    """Its poller dies in the first process, which a thread then keeps from its end; `first` names a file."""
+
+    def __init__(self, first: str) -> None:
+        super().__init__("lingering")
+        self._first = first
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _linger, (self._first,)
+
+    def execute(self, task: Task) -> TaskResult:
+        return self.get_task_result_from_task(task)
+
+
+def _linger(first: str) -> Lingering:
+    if not Path(first).exists():
+        Path(first).touch()
+        threading.Thread(target=threading.Event().wait, args=(60,)).start()
+        planner.pause = _no_pause
+    return Lingering(first)
+
+
+def _no_pause(*_: object) -> float:
+    raise RuntimeError("a mistake in a part of the poller")
 
 
 @worker_task("pid")

@@ -175,6 +175,14 @@ def test_a_program_that_ends_without_a_stop_is_drained(stage: Stage, tmp_path: P
     assert (running.process.returncode, complaints) == (0, "")
 
 
+def test_a_program_without_stderr(stage: Stage, tmp_path: Path) -> None:
+    """As daemons have none: there is nothing that a crash could be printed on."""
+    arguments = [sys.executable, str(PROGRAM), "until", stage.configuration.target, str(tmp_path), "1", "forget"]
+    closed = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *arguments]
+    stage.register("until")
+    assert subprocess.run(closed, stdout=subprocess.PIPE, timeout=60, check=False).returncode == 0
+
+
 def test_a_program_without_a_main_guard_is_told_so(stage: Stage, tmp_path: Path) -> None:
     with program(stage, tmp_path, "unguarded") as running:
         assert running.pids == []

@@ -77,11 +77,16 @@ def test_two_thousand_tasks_at_once_start_no_thread() -> None:
         return value
 
     with Bench(wait) as bench:
-        before = threading.active_count()
+        before = _threads_of_the_worker()
         runs = [bench.start(wait, number) for number in range(most)]
         assert go.wait(60), f"only {len(waiting)} of {most} run at once"
-        assert threading.active_count() <= before + 4
+        assert _threads_of_the_worker() <= before + 4
         assert [run.assert_completed(timeout=60).output["it"] for run in runs] == list(range(most))
+
+
+def _threads_of_the_worker() -> int:
+    # Without the embedded server's: since Python 3.12 its pool grows with the queue, however short the calls are.
+    return sum(not thread.name.startswith("embedded-server") for thread in threading.enumerate())
 
 
 def test_what_a_worker_raises_fails_its_task_and_not_the_loop() -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import handler_workers
@@ -17,13 +23,14 @@ from handler_stage import Stage, pids, processes, staged, temporary_in
 from waiting import end_of, wait_for
 
 from conductor_grpc import DrainReport, JournalError, PollerError, Task, TaskStatus, WorkerDefinitionError
+from conductor_grpc.handler import child
 from conductor_grpc.handler import seat as seat_module
 from conductor_grpc.handler.folders import HandlerFolders
 from conductor_grpc.poller.journal import Journal
+from conductor_grpc.poller.spawned import ChildEnded, SpawnedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -230,6 +237,113 @@ def test_a_process_that_does_not_end_is_killed(stage: Stage, monkeypatch: pytest
         report = handler.stop_processes(0)
     assert report.exit_code == 1
     assert "pid-0: it was killed by SIGKILL" in str(report)
+
+
+def test_a_process_whose_poller_has_died_is_replaced_though_a_thread_holds_it_up(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(seat_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(seat_module, "END_GRACE", 0.2)
+    with stage.handler([handler_workers.Lingering(str(tmp_path / "first"))]) as handler:
+        handler.start_processes()
+        wait_for(lambda: processes(handler)[0].restarts == 1 and processes(handler)[0].state == "running")
+    assert "has not ended 0 s after its poller and is killed" in caplog.text
+    assert "SIGKILL (killed), conductor-intake-lingering died: RuntimeError: a mistake" in caplog.text
+
+
+class ScriptedProcess:
+    """A process that is loaded and waits for others, for longer than a start may take."""
+
+    def __init__(self, seat: seat_module.Seat, clock: list[float]) -> None:
+        self._seat, self._clock = seat, clock
+        self._steps = iter([self._loaded, self._others_are_loaded, self._takes_a_while, self._ready])
+        self.killed = False
+
+    def receive(self, _timeout: float | None) -> tuple[str, ...] | None:
+        for step in self._steps:
+            return step()
+        raise ChildEnded("ended")
+
+    def _loaded(self) -> tuple[str, ...]:
+        return (child.LOADED,)
+
+    def _others_are_loaded(self) -> None:
+        self._clock[0] += seat_module.START_TIMEOUT - 1
+        self._seat.go()
+
+    def _takes_a_while(self) -> None:
+        self._clock[0] += seat_module.START_TIMEOUT - 1
+
+    def _ready(self) -> tuple[str, ...]:
+        return (child.READY,)
+
+    def send(self, *message: object) -> None: ...
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def test_waiting_for_the_others_does_not_count_as_time_of_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(seat_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    seat = seat_module.Seat("work-0", "work", None, tmp_path, 0.1, lambda *_: None)  # type: ignore[arg-type]
+    process = ScriptedProcess(seat, clock)
+    with pytest.raises(ChildEnded):
+        seat._follow(process)  # type: ignore[arg-type]
+    assert not process.killed
+    assert seat.ready.is_set()
+
+
+def test_a_process_that_cannot_be_followed_is_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptors(*_: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "eventfd", no_descriptors)
+    resource_tracker.ensure_running()  # which the first one starts
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="too many open files"):
+        SpawnedProcess(print, None, "sleeper", "a sleeper")
+    assert multiprocessing.active_children() == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+
+
+def test_an_orphan_without_stderr_ends_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(sys, "stderr", None)
+    child.Child(None, None)._end_orphan(DrainReport())  # type: ignore[arg-type]
+    assert codes == [1]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_stops_nothing(stage: Stage) -> None:
+    with stage.handler([handler_workers.pid]) as handler:
+        handler.start_processes()
+        journal = handler._seats[0].journal
+        forked = os.fork()
+        if not forked:
+            report = handler.stop_processes()  # as at the exit of a program
+            os._exit(0 if report.processes == () else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 0
+        assert journal.is_dir()
+        assert handler.health().state == "running"
+
+
+def test_a_stop_during_the_start_is_no_word_of_polling(
+    stage: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with stage.handler([handler_workers.Slow("slow", str(tmp_path))]) as handler:
+        starting = threading.Thread(target=handler.start_processes)
+        starting.start()
+        wait_for(lambda: any(tmp_path.glob("loading-*")))
+        handler.stop_processes()
+        starting.join(30)
+        assert not starting.is_alive()
+        assert handler.join_processes().exit_code == 0
+    assert "polling" not in caplog.text
 
 
 def test_what_was_changed_at_a_worker_reaches_its_process(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,11 @@ def test_an_entry_point_without_workers_is_named(monkeypatch: pytest.MonkeyPatch
         ({"workers": "shop.workers"}, r"workers is 'shop\.workers', expected a list: workers=\[my_worker\]"),
         ({"workers": NOWHERE}, r"workers is Configuration\(.*, expected a list"),
         ({"modules": "one"}, "modules is 'one', expected a list"),
+        ({"modules": [7]}, "modules has 7, expected names of modules"),
         ({"workers": [7]}, "7 is not a worker"),
+        ({"middleware": 7}, "has the middleware 7, expected a list"),
+        ({"resources": 7}, "resources is 7, expected a dict"),
+        ({"resources": ["pool"]}, r"resources is \['pool'\], expected a dict"),
         ({"workers": [handler_workers.Unpicklable()]}, r"'unpicklable' cannot be sent to another process.*lock"),
         ({"workers": [worker_task("local")(lambda: None)]}, r"'local' cannot be sent to another process"),
         ({"middleware": [lambda context, call: call(context)]}, r"middleware 0, <function .*cannot be sent to another"),
@@ -118,6 +122,12 @@ def test_what_cannot_run_is_refused_at_construction(arguments: dict[str, Any], s
         TaskHandler(**{"workers": [handler_workers.pid], "configuration": NOWHERE, **arguments}) if arguments else (
             TaskHandler()
         )
+
+
+@pytest.mark.parametrize("workers", [7, handler_workers.pid, None, []])
+def test_a_poller_refuses_what_is_no_list(workers: Any) -> None:
+    with pytest.raises(WorkerDefinitionError, match=r"workers is .*, expected a list of at least one worker"):
+        TaskPoller(workers, NOWHERE)
 
 
 class LockedStorage:

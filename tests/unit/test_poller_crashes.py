@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from journals import FORMER, left_in, opened, poller_for
+from journals import FORMER, left_in, opened, poller_for, work
 from scripted_server import ScriptedServer, a_task
 from waiting import wait_for
 
 from conductor_grpc import Configuration, Task, TaskPoller, TaskResult, TaskResultStatus, worker_task
-from conductor_grpc.pb.model import task_pb2, taskresult_pb2
+from conductor_grpc.pb.model import task_pb2, taskresult_pb2, tasksummary_pb2
 from conductor_grpc.poller import recovery as recovery_module
 from conductor_grpc.poller.journal import Recovered, state
 from conductor_grpc.poller.journal import journal as journal_module
@@ -116,6 +116,28 @@ def test_it_is_remembered_in_the_next_file_and_for_a_week(tmp_path: Path, monkey
     time.sleep(0.002)  # the clock goes by milliseconds
     with opened(tmp_path) as journal:
         assert journal.crashed(claim._replace(poll_count=3)) == 1
+
+
+def test_it_counts_as_well_where_the_search_for_its_worker_finds_the_task_first(tmp_path: Path) -> None:
+    killed_with(tmp_path, 1)
+    with opened(tmp_path) as journal:
+        journal.worker(FORMER, "work", None)
+    found = a_task("deadly", worker_id=FORMER, status=task_pb2.Task.IN_PROGRESS)
+    found.poll_count = 1
+    looks = iter([None])  # the first one fails
+
+    def get(_task_id: str) -> task_pb2.Task:
+        if next(looks, found) is None:
+            raise ConnectionError("the database is away")
+        return found
+
+    with ScriptedServer() as server:
+        server.get = get
+        server.search = lambda _query: [tasksummary_pb2.TaskSummary(task_id="deadly", workflow_id="w")]
+        configuration = Configuration("", target=server.target, poll_wait_ms=200, journal=tmp_path, crash_limit=1)
+        with TaskPoller([work], configuration):
+            (update,) = server.wait_for_updates(1)
+    assert update.status == FAILED
 
 
 def test_a_task_that_nobody_can_see_is_handed_back_all_the_same(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import threading
@@ -150,6 +151,46 @@ def test_nothing_is_kept_for_a_worker_whose_supplier_grants_it_no_more(gates: Ga
     b.wait_delivered("b1")
     assert b.slots.reserve(5, 20) == 1
     assert waiting.got is None
+
+
+def test_what_waits_for_a_slot_of_its_own_worker_keeps_none_from_the_others(
+    gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conductor_grpc.poller.slots.slots.PATIENCE", 0.0)
+    shared = SharedLimit(3)
+    a, b = Bench("a", gates, shared, concurrency=1), Bench("b", gates, shared, concurrency=10)
+    ids = "a1", "a2", "a3", "a4"
+    a.arrive(*ids)
+    a.slots.settle(0, 4)
+    gates.wait_begun("a1")
+    assert b.slots.reserve(10, 20) == 2
+    assert a.slots.surplus() == [], "the limit is not what they wait for"
+    b.arrive("b1", "b2")
+    b.slots.settle(2, 2)
+    for before, after in itertools.pairwise(ids):
+        gates.open(before)
+        gates.wait_begun(after)
+    gates.open_all()
+    a.wait_delivered(*ids)
+    assert gates.most["a"] == 1
+
+
+def test_tasks_that_wait_begin_when_more_is_granted(gates: Gates) -> None:
+    class Supplier:
+        granted = 1
+
+        def slots(self, use: object) -> int:
+            del use
+            return self.granted
+
+    supplier = Supplier()
+    a = Bench("a", gates, SharedLimit(3), concurrency=10, slots=supplier)
+    a.arrive("a1", "a2", "a3")
+    a.slots.settle(0, 3)
+    gates.wait_begun("a1")
+    supplier.granted = 3
+    assert a.slots.reserve(1, 0.01) == 0
+    gates.wait_begun("a2", "a3")
 
 
 def test_two_thousand_tasks_of_eight_workers_never_exceed_it_and_none_starves() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import logging
 import os
 import pickle
@@ -18,7 +17,7 @@ from conductor_grpc.errors import ConductorError, PollerError, WorkerDefinitionE
 from conductor_grpc.poller.drain import HURRY_GRACE
 from conductor_grpc.poller.spawned import pidfd_open
 from conductor_grpc.poller.task_poller import TaskPoller
-from conductor_grpc.worker.child_process import forward_logs, handle_signals
+from conductor_grpc.worker.child_process import forward_logs, handle_signals, show_crashes
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -207,7 +206,8 @@ class Child:
         logger.warning("process %d ends without its handler; %s", os.getpid(), report)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+                if stream is not None:
+                    stream.flush()
         os._exit(UNSENT)  # there is nobody who would end it if a thread of the worker's did not
 
 
@@ -215,5 +215,5 @@ def main(pipe: Connection[Any, Any], settings: ChildSettings) -> None:
     """Where the process begins."""
     child = Child(pipe, settings)
     handle_signals(child.on_signal)
-    faulthandler.enable()
+    show_crashes()
     sys.exit(child.main())

@@ -43,6 +43,10 @@ STARTS: Final = 5
 KILL_GRACE: Final = POLL_GRACE + 2 * FLUSH_GRACE + CLOSE_GRACE + 3.0
 """Seconds beyond the deadline, and the wait of the poll in flight, in which a process must have ended by itself."""
 
+END_GRACE: Final = CLOSE_GRACE + 3.0
+"""Seconds in which a process must have ended whose poller has, though nobody has stopped it: a thread of the worker's
+may hold it up for ever, and it polls no more."""
+
 _STEP: Final = 0.1
 """How soon a process is told that its deadline was moved up."""
 
@@ -94,6 +98,8 @@ class Seat(BackgroundPart):
         self._told = False
         self._told_end = 0.0
         self._kill_at: float | None = None
+        self._kill_why = ""
+        self._killed = False
         # Of all of them:
         self._pid: int | None = None
         self._restarts = 0
@@ -147,7 +153,7 @@ class Seat(BackgroundPart):
     def _live(self) -> bool:
         """One process from its start to its end; True if another one is to follow."""
         self._state, self._broken, self._report, self._poller = "starting", None, None, None
-        self._polls_since, self._told, self._kill_at = None, False, None
+        self._polls_since, self._told, self._kill_at, self._killed = None, False, None, False
         try:
             process = SpawnedProcess(child.main, self._settings, self.process_name, repr(self.process_name))
         except OSError as error:
@@ -177,11 +183,14 @@ class Seat(BackgroundPart):
             if waits_to_go and self._go.is_set():
                 process.send(child.GO)
                 waits_to_go = False
+                started_by = time.monotonic() + START_TIMEOUT  # the others' time is not its own
             message = process.receive(self._patience(started_by))
             if message is None:
                 if self._state == "starting" and time.monotonic() > started_by and not self._waits_for_others():
                     self._broken = PollerError(f"it was not ready after {START_TIMEOUT:.0f} s, and is killed")
                     process.kill()
+                elif not self.stopping:
+                    self._kill_if_late(process)
                 continue
             self._heard = time.monotonic()
             if message[0] == child.LOADED:
@@ -205,6 +214,8 @@ class Seat(BackgroundPart):
             self._report, failure = content  # type: ignore[assignment]
             if failure is not None:
                 self._broken = PollerError(str(failure))
+            if not self.stopping:
+                self._kill_at, self._kill_why = self._heard + END_GRACE, f"{END_GRACE:.0f} s after its poller"
         else:
             (pickled,) = content
             self._broken = pickle.loads(pickled)  # type: ignore[arg-type]
@@ -214,6 +225,8 @@ class Seat(BackgroundPart):
             return _STEP
         if self._state == "starting" and not self._waits_for_others():
             return max(0.0, started_by - time.monotonic())
+        if self._kill_at is not None and not self._killed:
+            return max(0.0, self._kill_at - time.monotonic())
         return None
 
     def _press(self, process: SpawnedProcess) -> None:
@@ -227,10 +240,14 @@ class Seat(BackgroundPart):
             return
         if self._kill_at is None:
             self._kill_at = time.monotonic() + self._grace
-        elif time.monotonic() > self._kill_at:
-            logger.error("%s has not ended %.0f s after its deadline and is killed", process, self._grace)
+            self._kill_why = f"{self._grace:.0f} s after its deadline"
+        self._kill_if_late(process)
+
+    def _kill_if_late(self, process: SpawnedProcess) -> None:
+        if self._kill_at is not None and time.monotonic() >= self._kill_at and not self._killed:
+            logger.error("%s has not ended %s and is killed", process, self._kill_why)
             process.kill()
-            self._kill_at = float("inf")
+            self._killed = True
 
     def _fell(self, process: SpawnedProcess | None) -> bool:
         """The process has ended: True if that is to be made good by another one."""

@@ -26,6 +26,8 @@ def find_all(
     _check_list("modules", modules, "'my_workers'")
     found = [check_worker(worker) for worker in workers or ()]
     for module in modules:
+        if not isinstance(module, str):
+            raise WorkerDefinitionError(f"modules has {module!r:.80}, expected names of modules or paths, each a str")
         found += find_workers(module)
     if entry_points is not None:
         found += find_entry_points(entry_points)

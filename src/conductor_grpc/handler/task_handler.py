@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import dataclasses
 import logging
+import os
 import queue
 import signal
 import threading
@@ -92,15 +93,17 @@ class TaskHandler:
         self.configuration = configured(configuration)
         check_metrics_settings(metrics_settings)
         self._metrics_settings = metrics_settings
+        check_surroundings(self._workers, middleware, resources or {})
         self._middleware = tuple(middleware)
         self._resources = None if resources is None else dict(resources)
-        check_surroundings(self._workers, self._middleware, self._resources or {})
         check_sendable(self._workers, self.configuration, self._middleware, self._resources)
         self._folders = HandlerFolders(self.configuration.journal)
         self._seats: list[Seat] = []
         self._endpoint: HandlerEndpoint | None = None
         self._lifecycle = threading.RLock()
         self._started = False
+        self._owner: int | None = None
+        """The process that has started the others."""
         self._deadline: Deadline | None = None
         self._report: HandlerReport | None = None
         self._failure: PollerError | None = None
@@ -137,7 +140,7 @@ class TaskHandler:
                 raise PollerError("this handler was stopped and cannot be started again: make a new one")
             if self._started:
                 return
-            self._started = True
+            self._started, self._owner = True, os.getpid()
             self.configuration.configure_logging()
             atexit.register(self.stop_processes)  # before multiprocessing's, which would wait for them for ever
             self._take_signals((signal.SIG_DFL, signal.default_int_handler))
@@ -153,6 +156,8 @@ class TaskHandler:
             self._wait_until_all_poll()
         finally:
             self._waiting = False
+        if any(seat.stopping for seat in self._seats):
+            return
         names = ", ".join(seat.process_name for seat in self._seats)
         logger.info("polling %s in %d processes: %s", self.configuration.target, len(self._seats), names)
 
@@ -190,6 +195,8 @@ class TaskHandler:
         Args:
             timeout: Seconds that running tasks and unsent results get; default `configuration.drain_timeout`.
         """
+        if self._owner not in (None, os.getpid()):
+            return HandlerReport()  # in a forked child, at its exit: the processes and their journals are its parent's
         with self._lifecycle:
             if self._deadline is None:
                 self._deadline = Deadline(self.configuration.drain_timeout if timeout is None else timeout)

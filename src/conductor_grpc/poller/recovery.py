@@ -290,8 +290,13 @@ class Recovery(BackgroundPart):
         tasks = [_ids_of(item, worker) if isinstance(item, Unreadable) else item for item in found.tasks]
         # The worker id may be forgotten before they have reached the server, which may be long or not in this run.
         self._journal.claimed(tasks)
+        claims = {claim.key: claim for claim in self._claims}
         for task in tasks:
-            self._put(hand_back(task))
+            claim = claims.get((task.task_id, task.poll_count))
+            if claim is None:
+                self._put(hand_back(task))
+            else:  # the look for that one has failed so far
+                self._hand_back_or_fail(task, claim)
         return found
 
     def _put(self, update: Update) -> None:

@@ -71,9 +71,16 @@ class SpawnedProcess:
             theirs.close()
         assert self._process.pid is not None
         self.pid = self._process.pid
-        # The end of the process itself, whatever its own children have inherited from it.
-        self._pidfd = pidfd_open(self.pid)
-        self._wakes = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._process.close)
+            undo.callback(self._process.join)
+            undo.callback(self._process.kill)
+            undo.callback(ours.close)
+            # The end of the process itself, whatever its own children have inherited from it.
+            self._pidfd = pidfd_open(self.pid)
+            undo.callback(os.close, self._pidfd)
+            self._wakes = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.pop_all()
         self._lock = threading.Lock()
         self._busy = False
         """Its thread is about to use it, so `close` must wait."""

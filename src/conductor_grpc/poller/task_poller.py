@@ -7,6 +7,7 @@ import logging
 import queue
 import signal
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from conductor_grpc.configuration import configured
@@ -17,7 +18,7 @@ from conductor_grpc.poller.measures import Measures
 from conductor_grpc.poller.parts import Lane, Parts
 from conductor_grpc.poller.slots.factory import check_surroundings
 from conductor_grpc.worker.environment import DeployedWorker, deployed
-from conductor_grpc.worker.interface import WorkerInterface, check_worker
+from conductor_grpc.worker.interface import check_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from conductor_grpc.configuration import Configuration
     from conductor_grpc.observe import MetricsSettings
+    from conductor_grpc.worker.interface import WorkerInterface
     from conductor_grpc.worker.middleware import Middleware
     from conductor_grpc.worker.resources import ResourceFactory
 
@@ -71,7 +73,7 @@ class TaskPoller:
             ConfigurationError: `configuration` or `metrics_settings` is something else, or an environment variable for
                 a worker has no usable value.
         """
-        if isinstance(workers, WorkerInterface) or not workers:
+        if not isinstance(workers, Iterable) or not workers:
             raise WorkerDefinitionError(f"workers is {workers!r}, expected a list of at least one worker")
         self._workers = deployed([check_worker(worker) for worker in workers])
         check_surroundings(self._workers, middleware, resources or {})

@@ -13,6 +13,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 from logging.handlers import QueueHandler
 from typing import TYPE_CHECKING, Any, Final
@@ -222,7 +223,7 @@ def _without_output(result: TaskResult) -> TaskResult:
 def main(connection: Connection[Any, Any], settings: ChildSettings) -> None:
     """Where the process begins."""
     handle_signals(_nothing)
-    faulthandler.enable()
+    show_crashes()
     Child(connection, settings).main()
 
 
@@ -233,6 +234,13 @@ def handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
         signal.signal(number, handler)
         signal.siginterrupt(number, False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def show_crashes() -> None:
+    """Have Python's traceback printed on stderr, if there is one, when this process crashes."""
+    # Not sys.stderr, which the program's main module may have replaced by what is no file.
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

@@ -200,7 +200,7 @@ class Slots(abc.ABC):
         latest = time.monotonic() - PATIENCE
         surplus = []
         with self._lock:
-            while self._waiting and self._waiting[0].begun <= latest and self._startable() <= 0:
+            while self._waiting and self._waiting[0].begun <= latest and self._lacks_shared():
                 surplus.append(self._waiting.popleft())
             self._used -= len(surplus)
         for run in surplus:
@@ -214,8 +214,8 @@ class Slots(abc.ABC):
         with self._lock:
             if not self._waiting:
                 return math.inf
-            if self._startable() > 0:
-                return PATIENCE  # the first is on its way to its slot
+            if not self._lacks_shared():
+                return PATIENCE  # the first is on its way to its slot, or waits for one of the worker's own
             return max(0.0, self._waiting[0].begun + PATIENCE - time.monotonic())
 
     def long_running(self, seconds: float) -> list[Run]:
@@ -300,7 +300,8 @@ class Slots(abc.ABC):
                 self._active -= 1
                 self._used -= 1
                 if self._share is not None:
-                    self._share.lower_to(self._share.held - 1)
+                    self._share.lower_to(self._share.held - 1)  # to whoever waits longest
+                    self._share.raise_to(self._wanted())
                 if self._limit - self._used in (1, (self._limit + 1) // 2):
                     self._permits.notify()
                 if not self._running and not self._delivering:
@@ -328,6 +329,8 @@ class Slots(abc.ABC):
         more = limit > self._limit
         self._limit = limit
         if more:
+            if self._share is not None:
+                self._share.raise_to(self._wanted())
             self._begin()
 
     def _may_take(self, most: int) -> int:
@@ -359,7 +362,14 @@ class Slots(abc.ABC):
 
     def _wanted(self) -> int:
         """How many slots of the shared limit this worker could do with; the lock is held."""
-        return self._active + (0 if self._closed else len(self._waiting) + self._asked)
+        if self._closed:
+            return self._active
+        # What waits for a slot of the worker's own would keep one of these from the others.
+        return self._active + self._asked + min(len(self._waiting), max(0, self._limit - self._active))
+
+    def _lacks_shared(self) -> bool:
+        """Whether the next task would begin but for the shared limit; the lock is held."""
+        return self._share is not None and self._share.held <= self._active < self._limit
 
     def _given(self) -> None:
         """A slot of the shared limit is there that was waited for; the lock is held."""
