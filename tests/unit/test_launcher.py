@@ -88,11 +88,11 @@ def repository(maven_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[R
         def handle_error(self, *_: object) -> None: ...  # clients that hang up: prints their traceback otherwise
 
     server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     url = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"loopback": url})
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()  # last: nobody would end it if what stands above failed
     yield state
     state.go_on.set()
     server.shutdown()
