@@ -97,7 +97,8 @@ class Kills:
 
     def _busy(self) -> dict[int, int]:
         """How many tasks each process runs, if it runs any."""
-        alive = {each.pid for each in processes(self._handler) if each.state == "running"}
+        # The handler may not have noticed yet that one is dead.
+        alive = {each.pid for each in processes(self._handler) if each.state == "running"}.difference(self._killed)
         finished = set(self.lines("finished"))
         return Counter(pid for pid, task_id in self.lines("began") if (pid, task_id) not in finished and pid in alive)
 

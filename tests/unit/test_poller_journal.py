@@ -211,7 +211,10 @@ def test_recovery_waits_for_a_server_that_is_down_and_holds_up_nothing(tmp_path:
     assert {each.task_id for each in server.updates} == {"new", "a"}
 
 
-def test_a_stop_does_not_wait_for_recovery_and_the_next_run_goes_on(tmp_path: Path) -> None:
+def test_a_stop_does_not_wait_for_recovery_and_the_next_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery_module, "POLLS_OVER", 60.0)  # or the search for the worker id may end before the stop
     with opened(tmp_path) as journal:
         journal.worker(FORMER, "work", None)
         journal.claimed([of_the_former("a")])
