@@ -111,7 +111,7 @@ def main() -> None:
     poller = TaskPoller(workers, _configuration(settings))
     report = poller.run()
     document = {name: getattr(report, name) for name in ("done", "handed_back", "cancelled", "unsent")}
-    document |= {"refused": poller.health().refused, "signals": poller._signals}
+    document |= {"refused": poller.health().refused, "signals": poller._stop_request.signals}
     Path(settings.report).write_text(json.dumps(document))
 
 

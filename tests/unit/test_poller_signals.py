@@ -15,7 +15,7 @@ from waiting import wait_for
 
 from conductor_grpc import Configuration, DrainReport, Task, TaskPoller, worker_task
 from conductor_grpc.pb.model.taskresult_pb2 import TaskResult
-from conductor_grpc.poller import task_poller
+from conductor_grpc.poller import stop_request
 from conductor_grpc.poller.drain import Deadline
 from conductor_grpc.poller.journal import Journal
 
@@ -63,9 +63,9 @@ class Stage:
 
     def signal(self) -> None:
         """Send one, and wait until it is handled."""
-        before = self.poller._signals
+        before = self.poller._stop_request.signals
         os.kill(os.getpid(), signal.SIGTERM)
-        wait_for(lambda: self.poller._signals > before)
+        wait_for(lambda: self.poller._stop_request.signals > before)
 
     def begin_to_stop(self) -> None:
         self.signal()
@@ -86,7 +86,7 @@ def stage() -> Iterator[Stage]:
 
 
 def test_a_task_that_ends_soon_after_the_second_signal_is_sent(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_poller, "HURRY_GRACE", 60.0)
+    monkeypatch.setattr(stop_request, "HURRY_GRACE", 60.0)
 
     def twice() -> None:
         stage.begin_to_stop()
@@ -102,7 +102,7 @@ def test_a_task_that_ends_soon_after_the_second_signal_is_sent(stage: Stage, mon
 def test_a_task_that_does_not_end_after_the_second_signal_is_handed_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(task_poller, "HURRY_GRACE", 0.2)
+    monkeypatch.setattr(stop_request, "HURRY_GRACE", 0.2)
     stage.poller_with(journal=tmp_path)
 
     def twice() -> None:
@@ -120,7 +120,7 @@ def test_a_task_that_does_not_end_after_the_second_signal_is_handed_back(
 def test_a_result_that_cannot_be_sent_after_the_second_signal_is_in_the_journal(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(task_poller, "HURRY_GRACE", 1.0)
+    monkeypatch.setattr(stop_request, "HURRY_GRACE", 1.0)
     stage.poller_with(journal=tmp_path)
 
     def refuse(_result: TaskResult, context: grpc.ServicerContext) -> None:
@@ -141,7 +141,7 @@ def test_a_result_that_cannot_be_sent_after_the_second_signal_is_in_the_journal(
 
 
 def test_a_third_signal_hands_back_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_poller, "HURRY_GRACE", 60.0)
+    monkeypatch.setattr(stop_request, "HURRY_GRACE", 60.0)
 
     def thrice() -> None:
         stage.begin_to_stop()
@@ -157,7 +157,7 @@ def test_a_third_signal_hands_back_at_once(stage: Stage, monkeypatch: pytest.Mon
 def test_signals_before_the_drain_begins_count_too(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, signals: int, least: float, most: float
 ) -> None:
-    monkeypatch.setattr(task_poller, "HURRY_GRACE", 60.0)
+    monkeypatch.setattr(stop_request, "HURRY_GRACE", 60.0)
     start, seen = stage.poller.start, []
 
     def start_and_signal() -> None:
@@ -169,7 +169,7 @@ def test_signals_before_the_drain_begins_count_too(
     monkeypatch.setattr(stage.poller, "start", start_and_signal)
 
     def release() -> None:
-        wait_for(lambda: stage.poller._deadline is not None and stage.poller._signals == signals)
+        wait_for(lambda: stage.poller._deadline is not None and stage.poller._stop_request.signals == signals)
         try:
             wait_for(lambda: stage.remaining <= most, 10)
             seen.append(stage.remaining)

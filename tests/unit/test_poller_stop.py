@@ -485,7 +485,7 @@ def test_a_stop_from_elsewhere_is_not_cut_short_by_the_first_signal() -> None:
             threading.Thread(target=poller.stop).start()
             wait_for(lambda: "stopping" in poller.health().reasons)
             os.kill(os.getpid(), signal.SIGTERM)
-            wait_for(lambda: poller._signals == 1)
+            wait_for(lambda: poller._stop_request.signals == 1)
             release.set()
 
         helper = threading.Thread(target=stop_and_signal)
@@ -511,7 +511,7 @@ def test_a_signal_that_wakes_nobody_is_seen_while_somebody_else_drains() -> None
                 threading.Thread(target=poller.stop).start()
                 wait_for(lambda: poller._deadline is not None)
                 os.kill(os.getpid(), signal.SIGTERM)
-                wait_for(lambda: poller._signals == 1, 10)
+                wait_for(lambda: poller._stop_request.signals == 1, 10)
             finally:
                 release.set()
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import dataclasses
 import logging
 import os
-import queue
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from conductor_grpc.configuration import configured
 from conductor_grpc.errors import PollerError
@@ -21,9 +19,10 @@ from conductor_grpc.handler.seat import Seat
 from conductor_grpc.handler.sending import check_sendable, child_settings
 from conductor_grpc.handler.staffing import find_all, names_of, numbers_of
 from conductor_grpc.observe.settings import check_metrics_settings
-from conductor_grpc.poller.drain import HURRY_GRACE, Deadline
+from conductor_grpc.poller.drain import Deadline
 from conductor_grpc.poller.slots.factory import check_surroundings
 from conductor_grpc.poller.spawned import check_main_module
+from conductor_grpc.poller.stop_request import SIGNAL_LOOK, StopRequest
 from conductor_grpc.worker.environment import deployed
 
 if TYPE_CHECKING:
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
     from conductor_grpc.worker.resources import ResourceFactory
 
 logger = logging.getLogger(__name__)
-
-SIGNAL_LOOK: Final = 0.5
-"""Seconds after which a wait looks whether a signal has come."""
 
 
 class TaskHandler:
@@ -108,14 +104,11 @@ class TaskHandler:
         self._report: HandlerReport | None = None
         self._failure: PollerError | None = None
         self._failure_lock = threading.Lock()  # a seat may fail while a failed start, which has the other, joins it
-        # Signal handlers touch these. No Event: its lock may be held by the very code that the signal interrupts,
-        # while a SimpleQueue may be put into at any moment.
-        self._signals = 0
+        self._stop_request = StopRequest()
         self._waiting = False
         """In `start_processes` or `join_processes`."""
         self._replaced: dict[int, Any] = {}
         """The handlers of signals that were there before."""
-        self._stop_requested: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def start_processes(self) -> None:
         """Start the processes, and wait until all of them poll. Blocks. Starting twice is harmless.
@@ -176,7 +169,7 @@ class TaskHandler:
         self._take_signals(None)
         self._waiting = True
         try:
-            self._wait_for_stop_request()
+            self._stop_request.wait()
             report = self.stop_processes()
         finally:
             self._waiting = False
@@ -203,13 +196,13 @@ class TaskHandler:
             elif timeout is not None:
                 self._deadline.shorten(timeout)
             deadline, seats = self._deadline, list(self._seats)
-        self._hurry(deadline)  # signals may have come before there was a deadline to move
-        self._stop_requested.put(None)
+        self._stop_request.hurry(deadline)  # signals may have come before there was a deadline to move
+        self._stop_request.make()
         for seat in seats:
             seat.stop_by(deadline)
         for seat in seats:
             while not seat.join(SIGNAL_LOOK):
-                pass  # in steps, as in _wait_for_stop_request
+                pass  # in steps, as in StopRequest.wait
         return self._finish()
 
     def health(self) -> HandlerHealth:
@@ -258,9 +251,9 @@ class TaskHandler:
             self._wait_for(seat, seat.ready)
 
     def _wait_for(self, seat: Seat, event: threading.Event) -> None:
-        while not event.wait(SIGNAL_LOOK) and not self._signals:
+        while not event.wait(SIGNAL_LOOK) and not self._stop_request.signals:
             pass
-        if self._signals:
+        if self._stop_request.signals:
             self.stop_processes()
             return
         failure = seat.failure or self._failure
@@ -292,14 +285,6 @@ class TaskHandler:
         # On a thread of its own, since a stop joins the one that calls this.
         threading.Thread(target=self.stop_processes, name="conductor-shutdown", daemon=True).start()
 
-    def _wait_for_stop_request(self) -> None:
-        # In steps: of a signal that comes while this thread is on its way into the wait, Python knows only when the
-        # thread runs again, and nothing else would wake it.
-        while True:
-            with contextlib.suppress(queue.Empty):
-                self._stop_requested.get(timeout=SIGNAL_LOOK)
-                return
-
     def _take_signals(self, replaceable: tuple[Any, ...] | None) -> None:
         """Handle them, on the main thread; those whose handler is replaceable, None: all."""
         if threading.current_thread() is not threading.main_thread():
@@ -321,15 +306,6 @@ class TaskHandler:
         del frame
         # No locks and no logging here: the interrupted code may hold any of them. The processes' threads look at the
         # deadline by themselves.
-        self._signals += 1
-        if self._deadline is not None:
-            self._hurry(self._deadline)
-        self._stop_requested.put(None)
+        self._stop_request.signalled(self._deadline)
         if self._report is not None or not (self._waiting or self._deadline):
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    def _hurry(self, deadline: Deadline) -> None:
-        if self._signals > 2:
-            deadline.cut()
-        elif self._signals == 2:
-            deadline.shorten(HURRY_GRACE)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import signal
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from conductor_grpc.configuration import configured
 from conductor_grpc.errors import PollerError, WorkerDefinitionError
-from conductor_grpc.poller.drain import HURRY_GRACE, Deadline, DrainReport
+from conductor_grpc.poller.drain import Deadline, DrainReport
 from conductor_grpc.poller.health import PollerHealth, State, WorkerHealth
 from conductor_grpc.poller.measures import Measures
 from conductor_grpc.poller.parts import Lane, Parts
 from conductor_grpc.poller.slots.factory import check_surroundings
+from conductor_grpc.poller.stop_request import SIGNAL_LOOK, StopRequest
 from conductor_grpc.worker.environment import DeployedWorker, deployed
 from conductor_grpc.worker.interface import check_worker
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from conductor_grpc.worker.resources import ResourceFactory
 
 logger = logging.getLogger(__name__)
-
-SIGNAL_LOOK: Final = 0.5
-"""Seconds after which `run` and `stop` look whether a signal has come."""
 
 
 class TaskPoller:
@@ -88,11 +85,8 @@ class TaskPoller:
         self._lifecycle = threading.Lock()
         self._started = False
         self._deadline: Deadline | None = None
-        # Signal handlers touch these. No Event: its lock may be held by the very code that the signal interrupts,
-        # while a SimpleQueue may be put into at any moment.
         self._stopping = False
-        self._signals = 0
-        self._stop_requested: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._stop_request = StopRequest()
         self._paused = {
             each.task_definition_name for each in self._workers if isinstance(each, DeployedWorker) and each.paused
         }
@@ -144,7 +138,7 @@ class TaskPoller:
         """
         with self._signal_handlers():
             self.start()
-            self._wait_for_stop_request()
+            self._stop_request.wait()
             report = self.stop()
         if self._failure is not None:
             raise self._failure
@@ -186,13 +180,13 @@ class TaskPoller:
             if self._deadline is None:
                 self._deadline = Deadline(self.configuration.drain_timeout if timeout is None else timeout)
         self._request_stop()
-        self._hurry(self._deadline)  # signals may have come before there was a deadline to move
+        self._stop_request.hurry(self._deadline)  # signals may have come before there was a deadline to move
         if first:
             self._drain(self._deadline)
         elif timeout is not None:
             self._deadline.shorten(timeout)
         while not self._ended.wait(SIGNAL_LOOK):
-            pass  # in steps, as in _wait_for_stop_request: there may be a signal that wakes nobody
+            pass  # in steps, as in StopRequest.wait: there may be a signal that wakes nobody
         return self._parts.report
 
     def pause(self, task_definition_name: str) -> None:
@@ -324,17 +318,9 @@ class TaskPoller:
         finally:
             self._ended.set()
 
-    def _wait_for_stop_request(self) -> None:
-        # In steps: of a signal that comes while this thread is on its way into the wait, Python knows only when the
-        # thread runs again, and nothing else would wake it.
-        while True:
-            with contextlib.suppress(queue.Empty):
-                self._stop_requested.get(timeout=SIGNAL_LOOK)
-                return
-
     def _request_stop(self) -> None:
         self._stopping = True
-        self._stop_requested.put(None)
+        self._stop_request.make()
 
     @contextlib.contextmanager
     def _signal_handlers(self) -> Iterator[None]:
@@ -353,13 +339,5 @@ class TaskPoller:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         # No locks and no logging here: the interrupted code may hold any of them.
-        self._signals += 1
-        if self._deadline is not None:
-            self._hurry(self._deadline)
-        self._request_stop()
-
-    def _hurry(self, deadline: Deadline) -> None:
-        if self._signals > 2:
-            deadline.cut()
-        elif self._signals == 2:
-            deadline.shorten(HURRY_GRACE)
+        self._stopping = True
+        self._stop_request.signalled(self._deadline)
