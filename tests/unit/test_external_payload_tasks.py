@@ -30,7 +30,7 @@ from conductor_grpc.transport.channel import open_channel
 from conductor_grpc.transport.server_version import LeaseSupport
 from conductor_grpc.worker import Task, TaskLog, TaskResult, TaskResultStatus, run_to_wire
 from conductor_grpc.worker.external_payload import ExternalPayloads
-from conductor_grpc.worker.runner import MAX_UPDATE_BYTES
+from conductor_grpc.worker.result import MAX_UPDATE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

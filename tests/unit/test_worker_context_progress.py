@@ -30,8 +30,8 @@ from conductor_grpc.poller import progress
 from conductor_grpc.poller.progress import ProgressLog
 from conductor_grpc.testing import call_worker
 from conductor_grpc.worker import TaskContext
-from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES
 from conductor_grpc.worker.progress import MAX_LINE_BYTES
+from conductor_grpc.worker.result import MAX_UPDATE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import logging
 from dataclasses import dataclass
 from typing import Final
 
 from conductor_grpc.payload import Layout
-from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES
+from conductor_grpc.worker.kept_output import wire_keeping_output
 from conductor_grpc.worker.result import TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task, without_payload
-
-logger = logging.getLogger(__name__)
 
 _REQUEST: Final = Layout([(1, "bytes")])
 _OUTPUT_MESSAGE: Final = Layout([(8, "bytes")])
@@ -90,8 +87,9 @@ def hand_back(
         worker_id=held.worker_id,
     )
     with contextlib.suppress(Exception):  # the task is the worker's, which may have put anything there, or does so now
-        result.reason_for_incompletion = str(task.reason_for_incompletion)
-    return Update(held, purpose, _keeping_output(result, task, output), repeatable=False)
+        result.reason_for_incompletion = str(task.reason_for_incompletion or "")
+    wire = wire_keeping_output(result, task, output, "goes back", _output_message(task))
+    return Update(held, purpose, wire, repeatable=False)
 
 
 def failure(task: Task, reason: str) -> Update:
@@ -104,25 +102,8 @@ def failure(task: Task, reason: str) -> Update:
         reason_for_incompletion=reason,
         worker_id=held.worker_id,
     )
-    return Update(held, Purpose.RESULT, _keeping_output(result, task, None), repeatable=True)
-
-
-def _keeping_output(result: TaskResult, task: Task, output: dict[str, object] | None) -> bytes:
-    """The request of this result with `output`, or else what the task came with, unless the server would refuse it."""
-    try:
-        if output is None and task.external_output_payload_storage_path:  # where it stays, also if it was fetched
-            result.external_output_payload_storage_path = task.external_output_payload_storage_path
-        else:
-            result.output_data = dict(task.output_data if output is None else output)
-        wire = result.to_wire("string") + _output_message(task)
-        if len(wire) <= MAX_UPDATE_BYTES:
-            return wire
-        why = f"the update would have {len(wire):,} bytes, and the server takes {MAX_UPDATE_BYTES:,} at most"
-    except Exception as error:  # noqa: BLE001 - as above
-        why = str(error)
-    logger.warning("task %s goes back without the output that it has so far: %s", result.task_id, why)
-    result.external_output_payload_storage_path, result.output_data = "", {}
-    return result.to_wire("string")
+    wire = wire_keeping_output(result, task, None, "fails", _output_message(task))
+    return Update(held, Purpose.RESULT, wire, repeatable=True)
 
 
 def _output_message(task: Task) -> bytes:

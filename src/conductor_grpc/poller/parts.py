@@ -31,9 +31,8 @@ from conductor_grpc.transport.channel import Channel, open_channel
 from conductor_grpc.transport.methods import ADD_LOG, raw_unary
 from conductor_grpc.transport.rest import RestClient, open_rest_client
 from conductor_grpc.transport.server_version import LeaseSupport, lease_support
-from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES
 from conductor_grpc.worker.external_payload import ExternalPayloads
-from conductor_grpc.worker.result import TaskResult
+from conductor_grpc.worker.result import MAX_UPDATE_BYTES, TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from conductor_grpc.errors import InputError, NonRetryableError, PayloadEncodeError, WorkerDefinitionError
 from conductor_grpc.worker.failure import reason_of, traceback_of
 from conductor_grpc.worker.in_progress import TaskInProgress
+from conductor_grpc.worker.kept_output import keep_output, wire_keeping_output
 from conductor_grpc.worker.log_filter import task_fields
-from conductor_grpc.worker.result import MAX_LOG_BYTES, MAX_REASON_BYTES, TaskLog, TaskResult
+from conductor_grpc.worker.result import MAX_LOG_BYTES, MAX_REASON_BYTES, MAX_UPDATE_BYTES, TaskLog, TaskResult
 from conductor_grpc.worker.status import TaskResultStatus
 from conductor_grpc.worker.task import Task, without_payload
 from conductor_grpc.worker.text import bounded
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from conductor_grpc.worker.external_payload import ExternalPayloads
 
 logger = logging.getLogger(__name__)
-
-MAX_UPDATE_BYTES: Final = 4 * 1024 * 1024
-"""The server refuses a longer request, and the task would stay IN_PROGRESS until its timeout."""
 
 _YEAR_9999: Final = 253_370_764_800_000
 """In milliseconds; Python has no later dates."""
@@ -94,7 +92,7 @@ class Attempt:
         if isinstance(returned, TaskInProgress):
             keeps, returned = returned.output is None, returned.result(self._held)
             if keeps:
-                self._keep_output(returned)
+                keep_output(returned, self._task, self._context.output)
         result = _usable(returned, self._held, self._worker_id)
         self._returned_logs = result.logs  # should a middleware fail now, they are the worker's all the same
         return result
@@ -133,33 +131,8 @@ class Attempt:
         logs = self._context.merged_logs(self._returned_logs) if self._logs is None else self._logs
         result = _failure(self._held, self._worker_id, error, logs, origin)
         result.raised = type(error).__name__
-        return self._with_output_kept(result)
-
-    def _keep_output(self, result: TaskResult) -> None:
-        """The server replaces the task's output, so what there is goes along: what the worker has reported last, or
-        else what the task came with."""
-        task, reported = self._task, self._context.output
-        if reported is not None:
-            result.output_data = reported
-        elif task is not None and task.external_output_payload_storage_path:
-            result.external_output_payload_storage_path = task.external_output_payload_storage_path
-        elif task is not None:
-            result.output_data = {**task.output_data}
-
-    def _with_output_kept(self, failed: TaskResult) -> tuple[TaskResult, bytes]:
-        # An operator may need it to find what the worker has begun elsewhere. But the failure itself must get through,
-        # whatever is in it.
-        try:
-            self._keep_output(failed)
-            wire = failed.to_wire("string")
-            if len(wire) <= MAX_UPDATE_BYTES:
-                return failed, wire
-            why = f"the update would have {len(wire):,} bytes, and the server takes {MAX_UPDATE_BYTES:,} at most"
-        except Exception as error:  # noqa: BLE001 - the task is the worker's, which may have put anything there
-            why = f"{type(error).__name__}: {error}"
-        logger.warning("task %s fails without the output that it has so far: %s", failed.task_id, why)
-        failed.output_data, failed.external_output_payload_storage_path = {}, ""
-        return failed, failed.to_wire()
+        # An operator may need the output to find what the worker has begun elsewhere.
+        return result, wire_keeping_output(result, self._task, self._context.output, "fails")
 
 
 def _with_payloads(task: Task, external: ExternalPayloads | None) -> Task:

@@ -16,6 +16,9 @@ from conductor_grpc.worker.text import bounded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MAX_UPDATE_BYTES: Final = 4 * 1024 * 1024
+"""The server refuses a longer request, and the task would stay IN_PROGRESS until its timeout."""
+
 MAX_LOGS_PER_UPDATE: Final = 10
 """The server keeps this many logs of one update and drops the rest with a warning (3.32.1, its default)."""
 

@@ -7,7 +7,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from conductor_grpc.errors import TaskCancelledError
-from conductor_grpc.worker.attempt import MAX_UPDATE_BYTES, Attempt, BigIntegers
+from conductor_grpc.worker.attempt import Attempt, BigIntegers
 from conductor_grpc.worker.context import TaskContext, running
 from conductor_grpc.worker.executor import is_async
 from conductor_grpc.worker.middleware import run_through, run_through_async
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conductor_grpc.worker.middleware import Middleware
     from conductor_grpc.worker.result import TaskResult
 
-__all__ = ["MAX_UPDATE_BYTES", "BigIntegers", "run_to_wire", "run_to_wire_async", "run_worker"]
+__all__ = ["BigIntegers", "run_to_wire", "run_to_wire_async", "run_worker"]
 
 
 def run_worker(
